@@ -1,0 +1,174 @@
+# quern: `make` builds, `make run` talks to the embedded model, `make test` checks. `make help` lists the rest.
+# Out of tree in build/; SAN=asan|ubsan|tsan|asan-ubsan builds beside it in build/SAN.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+SAN     ?=
+BUILD   := build$(if $(SAN),/$(SAN))
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SHARED  ?= ../shared
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+VERSION := $(shell sed -n 's/^\#define QN_VERSION "\(.*\)"/\1/p' include/quern.h)
+
+CC      ?= cc
+ifeq ($(origin CC),default)
+CC      := cc
+endif
+AR      := ar
+OPT     ?= -O2
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+           -Wpointer-arith -Wwrite-strings
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
+BASELINE := $(if $(filter x86_64,$(ARCH)),-march=x86-64-v2)
+
+SANFLAGS_asan       := -fsanitize=address
+SANFLAGS_ubsan      := -fsanitize=undefined -fno-sanitize-recover=undefined
+SANFLAGS_asan-ubsan := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANFLAGS_tsan       := -fsanitize=thread
+SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -DQN_SANITIZED=1)
+
+PKGS    := jansson libpcre2-8 libutf8proc
+# Prerequisites first: without them pkg-config fails with a riddle. `deps` is a no-op when everything is there.
+ifneq ($(filter-out help clean layers format deps,$(or $(MAKECMDGOALS),all)),)
+DEPS_OK := $(shell scripts/deps --quiet 1>&2 && echo yes)
+ifneq ($(DEPS_OK),yes)
+$(error build prerequisites are missing; see the command above)
+endif
+endif
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+CPPFLAGS_ALL := -Iinclude -Isrc -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   := -std=c11 $(OPT) -g $(BASELINE) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread \
+                $(WARN) $(SANFLAGS) $(CFLAGS)
+LDFLAGS_ALL  := $(SANFLAGS) -pthread $(LDFLAGS)
+LIBS         := $(PKG_LIBS) -lm
+
+FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services
+LIB_SRC  := $(wildcard $(FLOORS:%=src/%/*.c))
+ifeq ($(ARCH),x86_64)
+LIB_SRC  += $(wildcard src/kernels/x86/*.c)
+endif
+CLI_SRC  := $(wildcard src/cli/*.c)
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/%.o)
+
+UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+KERNELS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/kernels/test_*.c))
+GOLDEN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
+ANOMALY  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/anomaly/test_*.c))
+FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+SCRIPTED := $(wildcard tests/cli/*.sh)
+
+.PHONY: all run test unit golden kernels-test anomaly asan ubsan tsan fuzz bench layers format install uninstall clean help deps tests
+
+all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## build quern and libquern
+
+# Per-level flags: everything else is x86-64-v2, so that one binary starts everywhere.
+LEVEL_avx2   := -mavx2 -mfma -mf16c -mbmi2
+LEVEL_avx512 := $(LEVEL_avx2) -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
+
+level = $(if $(findstring /x86/,$(1)),$(if $(findstring avx512,$(1)),$(LEVEL_avx512),$(if $(findstring avx2,$(1)),$(LEVEL_avx2))))
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "CC $<"
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(call level,$<) -MMD -MP -c $< -o $@
+
+# The embedded model travels inside the library; a changed file must rebuild it.
+$(BUILD)/src/engine/embedded.o: models/seedling-q8_0.gguf
+
+$(BUILD)/libquern.a: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	@$(AR) rcs $@ $(LIB_OBJ)
+
+$(BUILD)/libquern.so: $(LIB_OBJ)
+	@echo "LD $@"
+	@$(CC) -shared -Wl,-soname,libquern.so.0 $(LDFLAGS_ALL) -o $@ $(LIB_OBJ) $(LIBS)
+
+$(BUILD)/quern: $(CLI_OBJ) $(BUILD)/libquern.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(CLI_OBJ) $(BUILD)/libquern.a $(LIBS) -ledit
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libquern.a $(LIBS) -lcmocka
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libquern.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libquern.a $(LIBS)
+
+# Fuzz targets replay their corpus in `make test`; under clang they are libFuzzer programs.
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libquern.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(BUILD)/libquern.a $(LIBS)
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libquern.a
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(BUILD)/libquern.a $(LIBS)
+
+REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
+
+run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
+	@$(BUILD)/quern run
+
+tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY)
+
+test: ## everything that needs no model, network or GPU, then what ../shared adds
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY) $(SCRIPTED)
+
+unit: ## unit tests only
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(UNIT)
+	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT)
+
+asan ubsan tsan asan-ubsan: ## unit, kernel, anomaly tests and corpus replay under a sanitizer
+	@$(MAKE) --no-print-directory SAN=$@ -j$(JOBS) sanitized-tests
+	@$(MAKE) --no-print-directory SAN=$@ run-sanitized
+
+.PHONY: asan-ubsan sanitized-tests run-sanitized
+sanitized-tests: $(BUILD)/quern $(UNIT) $(KERNELS) $(ANOMALY) $(REPLAY)
+run-sanitized:
+	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(ANOMALY) $(REPLAY)
+
+FUZZ_SECONDS ?= 60
+fuzz: ## libFuzzer (clang): each target for FUZZ_SECONDS (60)
+	@$(MAKE) --no-print-directory SAN=fuzz CC=clang -j$(JOBS) $(FUZZ:%=build/fuzz/fuzz_%)
+	@scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+bench: ## what is measured, against its bound
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH)
+	@BUILD=$(BUILD) bench/run
+
+layers: ## check that every file includes only from its own floor or below
+	@scripts/layers --self-test
+	@scripts/layers
+
+format: ## clang-format every C file in place
+	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v _tables)
+
+deps: ## install what the build needs (Debian, apt), or say how
+	@scripts/deps
+
+install: all ## to PREFIX (/usr/local), under DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m755 $(BUILD)/quern $(DESTDIR)$(PREFIX)/bin/quern
+	install -m644 $(BUILD)/libquern.a $(DESTDIR)$(PREFIX)/lib/libquern.a
+	install -m755 $(BUILD)/libquern.so $(DESTDIR)$(PREFIX)/lib/libquern.so.0
+	ln -sf libquern.so.0 $(DESTDIR)$(PREFIX)/lib/libquern.so
+	install -m644 include/quern.h $(DESTDIR)$(PREFIX)/include/quern.h
+	install -m644 docs/quern.1 $(DESTDIR)$(PREFIX)/share/man/man1/quern.1
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' docs/quern.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/quern.pc
+
+uninstall: ## remove what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/quern lib/libquern.a lib/libquern.so.0 lib/libquern.so include/quern.h \
+	  share/man/man1/quern.1 lib/pkgconfig/quern.pc)
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "  make %-26s %s\n", $$1, $$2}'
+
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/bench/*.d)

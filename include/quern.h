@@ -1,0 +1,248 @@
+/* quern.h - the public C API of libquern: open a model, tokenize, render, run requests, read reports.
+ *
+ * Why: everything that a program needs in order to run a local model and nothing about how it is done. The `quern`
+ * command uses this header and nothing else.
+ *
+ * Ownership: `open`/`close` own a handle; `get` borrows and lives as long as its parent; every `char *` or array that
+ * a function hands out through an out-parameter is the caller's and is released with qn_free().
+ * Errors: functions return QN_OK (0) or a negative qn_status; out-parameters are untouched on failure; `err` may be
+ * NULL, otherwise it carries the code, where it happened and a sentence that says what to do.
+ * Threads: a handle may be used by one thread at a time unless its function says otherwise; different handles are
+ * independent. A qn_model is read-only after open and may be shared by engines on different threads.
+ */
+#ifndef QUERN_H
+#define QUERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define QN_API __attribute__((visibility("default")))
+#define QN_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define QN_API
+#define QN_PRINTF(f, a)
+#endif
+
+#define QN_VERSION "0.1.0"
+
+/* ---- status and errors ---------------------------------------------------------------------------------------- */
+
+typedef enum qn_status {
+    QN_OK = 0,
+    QN_ENOMEM = -1,       /* an allocation failed */
+    QN_EIO = -2,          /* the operating system refused: open, read, write, map */
+    QN_EFORMAT = -3,      /* a file, template, JSON text or token stream is malformed */
+    QN_EUNSUPPORTED = -4, /* well-formed, but this build does not run it (architecture, type, feature) */
+    QN_EINVAL = -5,       /* an argument is out of its range */
+    QN_ECONTEXT = -6,     /* the prompt does not fit the context; `what` names both numbers */
+    QN_ELIMIT = -7,       /* a bound on steps, depth, memory or size was reached */
+    QN_ERAISED = -8,      /* a chat template called raise_exception */
+    QN_ECANCELLED = -9    /* the caller cancelled */
+} qn_status;
+
+typedef struct qn_err {
+    qn_status code;
+    char where[160]; /* "file.gguf: tensor blk.0.attn_q.weight, byte 1234", a JSON path, a template line; may be "" */
+    char what[512];  /* one sentence: what is wrong and what to do */
+} qn_err;
+
+/* Short name of a status: "ok", "format", ... Static storage. */
+QN_API const char *qn_status_name(qn_status s);
+QN_API const char *qn_version(void);
+/* Release anything that an out-parameter handed over. NULL is allowed. */
+QN_API void qn_free(void *p);
+
+/* ---- models ---------------------------------------------------------------------------------------------------- */
+
+typedef struct qn_model qn_model;
+
+typedef enum qn_open {
+    QN_OPEN_HEADER, /* metadata and tensor table only: reads just the header */
+    QN_OPEN_VOCAB,  /* and the tokenizer */
+    QN_OPEN_FULL    /* and the weights, bound to their recipe; the file stays mapped, nothing is copied */
+} qn_open;
+
+/* Open a GGUF file (or the first part of a split one). `path` NULL or "embedded": the model linked into the library.
+ * Errors: QN_EIO, QN_EFORMAT, QN_EUNSUPPORTED (unknown architecture, tensors that do not match it), QN_ENOMEM. */
+QN_API qn_status qn_model_open(const char *path, qn_open how, qn_model **out, qn_err *err);
+QN_API void qn_model_close(qn_model *m);
+
+/* A few facts that programs branch on; everything else is in the report. */
+typedef struct qn_model_info {
+    const char *architecture; /* borrowed */
+    const char *name;         /* general.name or "" */
+    bool embedded;
+    bool has_chat_template;
+    int32_t n_vocab;          /* rows of logits; 0 when only the header was opened and it cannot be told */
+    int32_t n_ctx_train;      /* the context length the file states; 0 when absent */
+    int32_t bos, eos, eot;    /* -1 when absent */
+    uint64_t file_bytes;
+} qn_model_info;
+QN_API void qn_model_get_info(const qn_model *m, qn_model_info *out);
+
+/* What the file is, as one JSON object (architecture, sizes, quantisation by tensor class, context, template, special
+ * tokens; with `tensors` the whole tensor table). Works on every qn_open kind. */
+QN_API qn_status qn_model_report(const qn_model *m, bool tensors, char **json, qn_err *err);
+
+/* ---- text ------------------------------------------------------------------------------------------------------ */
+
+typedef enum qn_add_bos { QN_BOS_AUTO, QN_BOS_YES, QN_BOS_NO } qn_add_bos;
+
+/* Text (any bytes, not terminated) to ids. `special`: special-token text is parsed to its id. AUTO adds BOS/EOS as the
+ * file asks; YES adds BOS; NO adds neither. Needs QN_OPEN_VOCAB. `*ids` is released with qn_free. */
+QN_API qn_status qn_tokenize(const qn_model *m, const char *text, size_t n, bool special, qn_add_bos bos, int32_t **ids,
+                             size_t *n_ids, qn_err *err);
+/* Ids to bytes; `special` includes control tokens' text. The bytes may not be UTF-8 if the ids are not. */
+QN_API qn_status qn_detokenize(const qn_model *m, const int32_t *ids, size_t n, bool special, char **text,
+                               size_t *n_text, qn_err *err);
+
+typedef struct qn_var {
+    const char *name;
+    const char *json; /* the value as JSON text */
+} qn_var;
+
+typedef struct qn_render_options {
+    const qn_model *model;   /* its template and tokens; may be NULL when `template_text` is given */
+    const char *template_text; /* overrides the model's; UTF-8, terminated */
+    const char *messages_json; /* array of OpenAI-style messages, or an object with "messages" and optionally "tools" */
+    const char *tools_json;    /* array, or NULL */
+    const qn_var *vars;
+    size_t n_vars;
+    bool no_generation_prompt;
+    const char *date; /* "YYYY-MM-DD" for strftime_now (12:00); NULL: now */
+} qn_render_options;
+
+/* Render a conversation to the prompt's bytes. Errors: QN_ERAISED (the template refuses, `what` is its message),
+ * QN_EFORMAT (template or JSON), QN_ELIMIT. */
+QN_API qn_status qn_render(const qn_render_options *o, char **text, size_t *n, qn_err *err);
+
+/* ---- engine ---------------------------------------------------------------------------------------------------- */
+
+typedef struct qn_engine qn_engine;
+typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type; /* Q8_0: refused until it exists */
+
+typedef struct qn_engine_options {
+    int32_t n_ctx;     /* tokens a sequence may hold; 0: what the model states, at most 8192 */
+    int32_t n_threads; /* 0: chosen from the machine */
+    int32_t n_chunk;   /* prefill tokens per step; 0: 512 */
+    int32_t max_seqs;  /* sequences running together; 0: 8 */
+    qn_kv_type kv;
+    const char *cpu;   /* "ref", "avx2", "avx512" or NULL: QUERN_CPU, then the best the machine has */
+} qn_engine_options;
+
+QN_API void qn_engine_options_init(qn_engine_options *o);
+/* The model must have been opened QN_OPEN_FULL and must outlive the engine. */
+QN_API qn_status qn_engine_open(const qn_model *m, const qn_engine_options *o, qn_engine **out, qn_err *err);
+QN_API void qn_engine_close(qn_engine *e);
+
+typedef struct qn_engine_info {
+    int32_t n_ctx, n_threads, n_vocab, n_chunk, max_seqs;
+    const char *cpu;    /* the level in use; static */
+    uint64_t kv_bytes_per_token;
+    uint64_t kv_bytes;  /* pages allocated now */
+} qn_engine_info;
+QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
+
+/* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory. Each call starts
+ * from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range), QN_ENOMEM. */
+QN_API qn_status qn_logits(qn_engine *e, const int32_t *tokens, size_t n, size_t rows, float *out, qn_err *err);
+
+typedef struct qn_logit_bias {
+    int32_t token;
+    float bias;
+} qn_logit_bias;
+
+/* Sampling. Zero-initialise through qn_sampling_init: that is greedy with nothing switched on. Order of application:
+ * logit bias, penalties, DRY, then temperature 0 -> argmax (lowest id wins a tie), else top-k, typical, top-p, min-p,
+ * temperature, one draw. */
+typedef struct qn_sampling {
+    float temperature;       /* 0: greedy */
+    int32_t top_k;           /* 0: off */
+    float top_p;             /* 1: off */
+    float min_p;             /* 0: off */
+    float typical_p;         /* 1: off */
+    float repeat_penalty;    /* 1: off (Keskar 2019: divides positive, multiplies negative logits) */
+    float frequency_penalty; /* 0: off (OpenAI's definition) */
+    float presence_penalty;  /* 0: off */
+    int32_t penalty_last_n;  /* tokens looked back at; -1: all; 0: none */
+    float dry_multiplier;    /* 0: off */
+    float dry_base;          /* 1.75 */
+    int32_t dry_allowed_length; /* 2 */
+    int32_t dry_last_n;      /* -1: all */
+    const qn_logit_bias *bias; /* copied */
+    size_t n_bias;
+    uint64_t seed;
+} qn_sampling;
+QN_API void qn_sampling_init(qn_sampling *s);
+
+typedef struct qn_request qn_request;
+
+typedef struct qn_request_options {
+    const int32_t *tokens; /* the prompt; copied */
+    size_t n_tokens;
+    int32_t max_tokens;    /* -1: until the context ends; 0: read the prompt, generate nothing */
+    qn_sampling sampling;
+    const char *const *stop; /* stop strings; copied; the stop text is not emitted */
+    size_t n_stop;
+    bool show_special;       /* emit control tokens' text */
+    bool ignore_eos;
+} qn_request_options;
+QN_API void qn_request_options_init(qn_request_options *o);
+
+typedef enum qn_event_kind { QN_EVENT_PREFILL, QN_EVENT_TEXT, QN_EVENT_END } qn_event_kind;
+typedef enum qn_end_reason { QN_END_STOP, QN_END_STOP_STRING, QN_END_LENGTH, QN_END_CONTEXT, QN_END_CANCELLED } qn_end_reason;
+
+typedef struct qn_timings {
+    int32_t prompt_tokens, cached_tokens, generated_tokens;
+    double prefill_s, decode_s; /* prefill: of the tokens that were not cached */
+} qn_timings;
+
+typedef struct qn_event {
+    qn_event_kind kind;
+    int32_t done, total;  /* PREFILL: prompt tokens read so far, of how many */
+    const char *text;     /* TEXT: whole UTF-8 characters; valid until the next call on this request */
+    size_t n_text;
+    const int32_t *tokens; /* TEXT: the ids behind it; likewise. A token may come with an empty text */
+    size_t n_tokens;
+    qn_end_reason reason;  /* END */
+    qn_timings timings;    /* END */
+} qn_event;
+
+/* Queue a request. A finished request's pages stay until space is needed: a later request that starts with the same
+ * tokens does not compute them again. Errors: QN_ECONTEXT with both numbers; QN_EINVAL; QN_ENOMEM. */
+QN_API qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err);
+/* Run the engine until this request has something to say. All open requests advance together. After END it returns
+ * END again. */
+QN_API qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err);
+/* May be called from a signal handler or another thread; takes effect within one step. */
+QN_API void qn_request_cancel(qn_request *r);
+QN_API void qn_request_close(qn_request *r);
+
+/* ---- measuring ------------------------------------------------------------------------------------------------- */
+
+typedef struct qn_perplexity {
+    double nll;   /* mean negative log-likelihood per scored token, nats */
+    double ppl;   /* exp(nll) */
+    double error; /* standard error of ppl */
+    size_t n_scored, n_tokens;
+} qn_perplexity;
+
+/* Perplexity over `tokens` in windows of n_ctx (0: the engine's), scoring the second half of each window. `progress`
+ * may be NULL; it returns false to cancel. */
+QN_API qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size_t n, int32_t n_ctx,
+                                       bool (*progress)(void *arg, size_t done, size_t total, double ppl), void *arg,
+                                       qn_perplexity *out, qn_err *err);
+
+/* The CPU levels this machine can run, best last: fills names[0..cap), returns how many there are. Static strings. */
+QN_API size_t qn_cpu_levels(const char **names, size_t cap);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,98 @@
+/* cpu.c - see cpu.h. */
+#include "base/cpu.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t xcr0(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+qn_cpu qn__cpu_best(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return QN_CPU_REF;
+    const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
+    if ((c & (fma | osxsave | avx | f16c)) != (fma | osxsave | avx | f16c))
+        return QN_CPU_REF;
+    uint64_t saved = xcr0();
+    if ((saved & 0x6) != 0x6) /* SSE and AVX state */
+        return QN_CPU_REF;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return QN_CPU_REF;
+    const unsigned avx2 = 1u << 5, bmi2 = 1u << 8;
+    if ((b & (avx2 | bmi2)) != (avx2 | bmi2))
+        return QN_CPU_REF;
+    const unsigned f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31, vnni = 1u << 11;
+    if ((saved & 0xE6) != 0xE6 /* and opmask, ZMM state */ || (b & (f | dq | cd | bw | vl)) != (f | dq | cd | bw | vl) ||
+        !(c & vnni))
+        return QN_CPU_AVX2;
+    return QN_CPU_AVX512;
+}
+#else
+qn_cpu qn__cpu_best(void)
+{
+    return QN_CPU_REF;
+}
+#endif
+
+static const char *const names[QN_CPU__COUNT] = {"ref", "avx2", "avx512"};
+
+const char *qn__cpu_name(qn_cpu level)
+{
+    return names[level];
+}
+
+qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err)
+{
+    qn_cpu best = qn__cpu_best();
+    const char *where = "cpu";
+    if (!name) {
+        name = getenv("QUERN_CPU");
+        where = "QUERN_CPU";
+    }
+    if (!name || !*name) {
+        *out = best;
+        return QN_OK;
+    }
+    for (int i = 0; i < QN_CPU__COUNT; i++) {
+        if (strcmp(name, names[i]) != 0)
+            continue;
+        if ((qn_cpu)i > best)
+            return qn__fail(err, QN_EUNSUPPORTED, where, "this machine has no %s; its best level is %s", name,
+                            names[best]);
+        *out = (qn_cpu)i;
+        return QN_OK;
+    }
+    return qn__fail(err, QN_EINVAL, where, "\"%s\" is not one of ref, avx2, avx512", name);
+}
+
+size_t qn_cpu_levels(const char **out, size_t cap)
+{
+    size_t n = (size_t)qn__cpu_best() + 1;
+    for (size_t i = 0; i < n && i < cap; i++)
+        out[i] = names[i];
+    return n;
+}
+
+int qn__cpu_count(void)
+{
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+#endif
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
