@@ -1,0 +1,21 @@
+/* sampler.h - from logits to a token: a pure function of the logits, the tokens so far, the options and the draw's number.
+ *
+ * The generator is counter-based (Philox 4x32-10; Salmon et al. 2011): draw i of seed s is the same number on every
+ * machine and does not depend on what else was drawn. */
+#ifndef QN_ENGINE_SAMPLER_H
+#define QN_ENGINE_SAMPLER_H
+
+#include "quern.h"
+
+typedef struct qn_sampler qn_sampler;
+/* Errors: QN_EINVAL naming the option that is out of range (NaN and infinities are). n_vocab bounds bias tokens. */
+qn_status qn__sampler_open(const qn_sampling *o, int32_t n_vocab, qn_sampler **out, qn_err *err);
+void qn__sampler_close(qn_sampler *s);
+/* tokens[0..n): prompt and output so far. logits[n_vocab] is used as scratch. NaN logits count as -infinity. Returns a
+ * token id; the draw number is n, the count of tokens before it, so that a resumed request draws
+ * what an uninterrupted one would. */
+int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, size_t n);
+/* Uniform in [0, 1): 24 bits of Philox(key = seed, counter = {index, stream}). */
+float qn__uniform(uint64_t seed, uint64_t index, uint32_t stream);
+
+#endif
