@@ -3,10 +3,6 @@
 
 #include "kernels/ref/ref.h"
 
-#if !__has_include("kernels/dequant.h")
-#undef QN_GENERIC_TYPES
-#define QN_GENERIC_TYPES(X)
-#endif
 #define GENERIC(type) [QN_##type] = qn__ref_matmul_##type,
 
 /* The form of activations is the same at every level. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/attention.h"
-#include "kernels/half.h"
+#include "kernels/f16.h"
 #include "kernels/math.h"
 #include "kernels/ref/ref.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/act.h"
-#include "kernels/half.h"
+#include "kernels/f16.h"
 #include "kernels/ref/ref.h"
 
 static float weight_f32(const unsigned char *w)

@@ -1,9 +1,7 @@
 /* matmul_generic.c - matmul of every type without code of its own: a piece of a weight row is dequantised and multiplied as
  * floats. Products and their sum are doubles, k ascending. */
-#include "kernels/ref/ref.h"
-
-#if __has_include("kernels/dequant.h")
 #include "kernels/dequant.h"
+#include "kernels/ref/ref.h"
 
 static void generic(const qn_matmul *a, qn_type type)
 {
@@ -33,4 +31,3 @@ static void generic(const qn_matmul *a, qn_type type)
     }
 QN_GENERIC_TYPES(X)
 #undef X
-#endif

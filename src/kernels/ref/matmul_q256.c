@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "kernels/act.h"
-#include "kernels/half.h"
+#include "kernels/f16.h"
 #include "kernels/ref/ref.h"
 
 typedef struct sums {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "kernels/act.h"
-#include "kernels/half.h"
+#include "kernels/f16.h"
 #include "kernels/ref/ref.h"
 
 static int32_t dot_q8_0(const unsigned char *w, const int8_t *x)
