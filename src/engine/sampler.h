@@ -8,14 +8,16 @@
 #include "quern.h"
 
 typedef struct qn_sampler qn_sampler;
-/* Errors: QN_EINVAL naming the option that is out of range (NaN and infinities are). n_vocab bounds bias tokens. */
-qn_status qn__sampler_open(const qn_sampling *o, int32_t n_vocab, qn_sampler **out, qn_err *err);
+/* Errors: QN_EINVAL naming the option that is out of range (NaN and infinities are); QN_ENOMEM. n_vocab bounds bias tokens,
+ * n_ctx the tokens that a pick may be given: everything that a pick needs is allocated here. */
+qn_status qn__sampler_open(const qn_sampling *o, int32_t n_vocab, int32_t n_ctx, qn_sampler **out, qn_err *err);
 void qn__sampler_close(qn_sampler *s);
-/* tokens[0..n): prompt and output so far. logits[n_vocab] is used as scratch. NaN logits count as -infinity. Returns a
- * token id; the draw number is n, the count of tokens before it, so that a resumed request draws
+/* tokens[0..n): prompt and output so far, n <= n_ctx. logits[n_vocab] is used as scratch. NaN logits count as -infinity.
+ * Returns a token id; the draw number is n, the count of tokens before it, so that a resumed request draws
  * what an uninterrupted one would. */
 int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, size_t n);
-/* Uniform in [0, 1): 24 bits of Philox(key = seed, counter = {index, stream}). */
+/* Uniform in [0, 1): the upper 24 bits of the first word of Philox(key = seed, counter = {index, stream, 0}). */
 float qn__uniform(uint64_t seed, uint64_t index, uint32_t stream);
+void qn__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 #endif

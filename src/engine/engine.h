@@ -1,0 +1,88 @@
+/* engine.h - an engine and its requests. Private to the engine floor.
+ *
+ *   qn_request_open -> QUEUED -> READING (prefill) -> WRITING (decode) -> ENDED
+ *                        |          |                   |               ^
+ *                        +----------+--- cancel, error -+---------------+
+ *
+ * One step (qn__engine_step): every WRITING request gives one row, READING ones fill up to n_chunk further rows in the order
+ * in which they came. What a step brought is left with each request until its owner asks (qn_request_next). */
+#ifndef QN_ENGINE_ENGINE_H
+#define QN_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "engine/model.h"
+#include "engine/pages.h"
+#include "engine/sampler.h"
+
+typedef enum qn_phase { QN_QUEUED, QN_READING, QN_WRITING, QN_ENDED } qn_phase;
+
+/* A stop string as an automaton (Knuth, Morris, Pratt): `at` bytes of it are matched by the end of the text so far, so each
+ * byte of output costs amortised O(1) and `at` is exactly what must be held back. */
+typedef struct qn_stop {
+    char *text;
+    uint32_t *fail; /* fail[i]: longest proper prefix of text that ends text[0..i] */
+    size_t n, at;
+} qn_stop;
+
+struct qn_request {
+    qn_engine *e;
+    qn_request *next, *prev; /* of e, in order of arrival */
+    qn_phase phase;
+    _Atomic bool cancelled;
+    size_t n_prompt;
+    int32_t max_tokens;
+    bool show_special, ignore_eos;
+    qn_seq *seq;         /* NULL once ended: then the pool has it */
+    qn_sampler *sampler;
+    qn_stop *stops;
+    size_t n_stops;
+    qn_detok detok;
+
+    /* This step. */
+    int row, n_rows, out; /* rows of the step, row of logits or -1 */
+    bool behind;          /* waits for another request that is reading the same prefix */
+
+    /* What its owner has not seen yet. */
+    bool news_read;      /* PREFILL, with: */
+    size_t n_read;
+    qn_buf text;         /* text.data[0..text.n - held) may go out */
+    size_t held;
+    int32_t *ids;
+    size_t n_ids, cap_ids;
+    /* What the last event lent out. */
+    qn_buf lent;
+    int32_t *lent_ids;
+    size_t cap_lent_ids;
+
+    qn_end_reason reason;
+    qn_err failed;       /* code 0: did not */
+    qn_timings timings;
+};
+
+struct qn_engine {
+    const qn_model *model;
+    qn_context *context;
+    qn_pages *pages;
+    qn_engine_options o; /* with every default filled in */
+    qn_cpu level;
+    qn_kv kv;
+    size_t page_bytes;
+    int32_t n_vocab;
+    qn_request *first, *last;
+    int n_running;
+    /* Room for a step. */
+    qn_row *rows;                       /* [n_chunk + max_seqs] */
+    unsigned char *const **tables;      /* [max_seqs] */
+    float *logits;                      /* [max_seqs][n_vocab] */
+};
+
+/* Advance every open request. */
+qn_status qn__engine_step(qn_engine *e, qn_err *err);
+/* A token was chosen for r: text, stop strings, limits. */
+void qn__request_emit(qn_request *r, int32_t token);
+/* r is over: its pages go to the pool. */
+void qn__request_end(qn_request *r, qn_end_reason reason);
+void qn__request_fail(qn_request *r, const qn_err *why);
+
+#endif

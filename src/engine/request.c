@@ -1,0 +1,292 @@
+/* request.c - requests: from options to a sequence, from chosen tokens to events. See engine.h. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+
+enum { STOPS_MAX = 256, STOP_BYTES_MAX = 1 << 16 };
+
+void qn_request_options_init(qn_request_options *o)
+{
+    *o = (qn_request_options){.max_tokens = -1};
+    qn_sampling_init(&o->sampling);
+}
+
+/* ---- opening ---- */
+
+static qn_status check(const qn_engine *e, const qn_request_options *o, qn_err *err)
+{
+    if (o->n_tokens == 0 || !o->tokens)
+        return qn__fail(err, QN_EINVAL, "prompt", "the prompt is empty; give at least one token");
+    if (o->n_tokens > (size_t)e->o.n_ctx)
+        return qn__fail(err, QN_ECONTEXT, "prompt",
+                        "the prompt has %zu tokens but the context holds %d; use --ctx or shorten it", o->n_tokens,
+                        e->o.n_ctx);
+    for (size_t i = 0; i < o->n_tokens; i++)
+        if (o->tokens[i] < 0 || o->tokens[i] >= e->n_vocab)
+            return qn__fail(err, QN_EINVAL, "prompt", "token %d at place %zu is not in the vocabulary; ids go from 0 to %d",
+                            o->tokens[i], i, e->n_vocab - 1);
+    if (o->max_tokens < -1)
+        return qn__fail(err, QN_EINVAL, "max_tokens", "%d is out of range; give -1 (until the context ends) or more",
+                        o->max_tokens);
+    if (o->n_stop > STOPS_MAX || (o->n_stop && !o->stop))
+        return qn__fail(err, QN_EINVAL, "stop", "%zu stop strings are too many; give at most %d", o->n_stop, STOPS_MAX);
+    for (size_t i = 0; i < o->n_stop; i++) {
+        if (!o->stop[i] || !o->stop[i][0])
+            return qn__fail(err, QN_EINVAL, "stop", "stop string %zu is empty; leave it out", i);
+        if (strlen(o->stop[i]) > STOP_BYTES_MAX)
+            return qn__fail(err, QN_EINVAL, "stop", "stop string %zu is longer than %d bytes", i, STOP_BYTES_MAX);
+    }
+    return QN_OK;
+}
+
+static bool stop_open(qn_stop *s, const char *text)
+{
+    s->n = strlen(text);
+    s->text = qn__strndup(text, s->n);
+    s->fail = qn__calloc(s->n, sizeof *s->fail);
+    if (!s->text || !s->fail)
+        return false;
+    for (size_t i = 1, k = 0; i < s->n; i++) {
+        while (k && text[i] != text[k])
+            k = s->fail[k - 1];
+        k += text[i] == text[k];
+        s->fail[i] = (uint32_t)k;
+    }
+    return true;
+}
+
+static void request_free(qn_request *r)
+{
+    qn__seq_close(r->e->pages, r->seq);
+    qn__sampler_close(r->sampler);
+    for (size_t i = 0; r->stops && i < r->n_stops; i++) {
+        qn_free(r->stops[i].text);
+        qn_free(r->stops[i].fail);
+    }
+    qn_free(r->stops);
+    qn__buf_free(&r->text);
+    qn__buf_free(&r->lent);
+    qn_free(r->ids);
+    qn_free(r->lent_ids);
+    qn_free(r);
+}
+
+qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err)
+{
+    qn_status st = check(e, o, err);
+    if (st)
+        return st;
+    qn_request *r = qn__calloc(1, sizeof *r);
+    if (!r)
+        return qn__fail_mem(err, "request");
+    r->e = e;
+    r->n_prompt = o->n_tokens;
+    r->max_tokens = o->max_tokens;
+    r->show_special = o->show_special;
+    r->ignore_eos = o->ignore_eos;
+    r->timings.prompt_tokens = (int32_t)o->n_tokens;
+    st = qn__seq_open(o->tokens, o->n_tokens, &r->seq, err);
+    if (!st)
+        st = qn__sampler_open(&o->sampling, e->n_vocab, e->o.n_ctx, &r->sampler, err);
+    if (!st && o->n_stop) {
+        r->stops = qn__calloc(o->n_stop, sizeof *r->stops);
+        r->n_stops = o->n_stop;
+        bool ok = r->stops != NULL;
+        for (size_t i = 0; ok && i < o->n_stop; i++)
+            ok = stop_open(&r->stops[i], o->stop[i]);
+        if (!ok)
+            st = qn__fail_mem(err, "request");
+    }
+    if (st) {
+        request_free(r);
+        return st;
+    }
+    if (e->model->tokenizer) {
+        qn__detok_init(&r->detok, e->model->tokenizer, o->show_special);
+        r->detok.at_start = false; /* the output continues the prompt: its first space is text */
+    }
+    r->prev = e->last;
+    *(e->last ? &e->last->next : &e->first) = r;
+    e->last = r;
+    *out = r;
+    return QN_OK;
+}
+
+void qn_request_close(qn_request *r)
+{
+    if (!r)
+        return;
+    qn_engine *e = r->e;
+    if (r->phase != QN_ENDED)
+        qn__request_end(r, QN_END_CANCELLED);
+    *(r->prev ? &r->prev->next : &e->first) = r->next;
+    *(r->next ? &r->next->prev : &e->last) = r->prev;
+    request_free(r);
+}
+
+void qn_request_cancel(qn_request *r)
+{
+    atomic_store_explicit(&r->cancelled, true, memory_order_relaxed);
+}
+
+/* ---- ending ---- */
+
+void qn__request_end(qn_request *r, qn_end_reason reason)
+{
+    if (r->phase == QN_READING || r->phase == QN_WRITING)
+        r->e->n_running--;
+    r->phase = QN_ENDED;
+    r->reason = reason;
+    r->n_rows = 0;
+    if (r->seq)
+        qn__pages_keep(r->e->pages, r->seq);
+    r->seq = NULL;
+    if (reason != QN_END_STOP_STRING)
+        r->held = 0;
+}
+
+void qn__request_fail(qn_request *r, const qn_err *why)
+{
+    qn__request_end(r, QN_END_CANCELLED);
+    r->failed = *why;
+}
+
+/* ---- text ---- */
+
+/* Run text.data[from..) through the stop strings. True when one is complete: the text is cut where it begins. Otherwise
+ * `held` is what may yet become one. */
+static bool feed_stops(qn_request *r, size_t from)
+{
+    for (size_t i = from; i < r->text.n; i++) {
+        size_t matched = 0;
+        char c = r->text.data[i];
+        r->held = 0;
+        for (size_t k = 0; k < r->n_stops; k++) {
+            qn_stop *s = &r->stops[k];
+            while (s->at && s->text[s->at] != c)
+                s->at = s->fail[s->at - 1];
+            s->at += s->text[s->at] == c;
+            if (s->at == s->n && s->n > matched)
+                matched = s->n;
+            if (s->at > r->held)
+                r->held = s->at;
+        }
+        if (matched) {
+            r->text.n = i + 1 - matched;
+            r->held = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool ends(const qn_request *r, int32_t token)
+{
+    const qn_model *m = r->e->model;
+    if (r->ignore_eos)
+        return false;
+    if (m->tokenizer)
+        return token < qn__tokenizer_info(m->tokenizer)->n_vocab && qn__token_ends(m->tokenizer, token);
+    return token == m->info.eos || token == m->info.eot;
+}
+
+/* The end of the text, unless a stop string cut it: what the detokenizer still holds comes out as it is. */
+static void finish(qn_request *r, qn_end_reason reason)
+{
+    size_t from = r->text.n;
+    if (r->detok.t)
+        qn__detok_flush(&r->detok, &r->text);
+    if (r->text.failed) {
+        qn_err err = {0};
+        (void)qn__fail_mem(&err, "request");
+        qn__request_fail(r, &err);
+        return;
+    }
+    if (feed_stops(r, from))
+        reason = QN_END_STOP_STRING;
+    qn__request_end(r, reason);
+}
+
+void qn__request_emit(qn_request *r, int32_t token)
+{
+    qn_err err = {0};
+    size_t from = r->text.n;
+    r->timings.generated_tokens++;
+    if (ends(r, token)) {
+        finish(r, QN_END_STOP);
+        return;
+    }
+    if (qn__seq_push(r->seq, token, &err)) {
+        qn__request_fail(r, &err);
+        return;
+    }
+    if (!qn__grow((void **)&r->ids, &r->cap_ids, r->n_ids + 1, sizeof *r->ids)) {
+        (void)qn__fail_mem(&err, "request");
+        qn__request_fail(r, &err);
+        return;
+    }
+    r->ids[r->n_ids++] = token;
+    if (r->detok.t)
+        qn__detok_put(&r->detok, token, &r->text);
+    if (r->text.failed) {
+        (void)qn__fail_mem(&err, "request");
+        qn__request_fail(r, &err);
+    } else if (feed_stops(r, from)) {
+        qn__request_end(r, QN_END_STOP_STRING);
+    } else if (r->max_tokens >= 0 && r->timings.generated_tokens >= r->max_tokens) {
+        finish(r, QN_END_LENGTH);
+    } else if (r->seq->n_tokens >= (size_t)r->e->o.n_ctx) {
+        finish(r, QN_END_CONTEXT);
+    }
+}
+
+/* ---- events ---- */
+
+/* Lend out what may go out; the rest moves to the front. */
+static qn_status lend_text(qn_request *r, qn_event *ev, qn_err *err)
+{
+    size_t n = r->text.n - r->held;
+    r->lent.n = 0;
+    if (n)
+        qn__buf_put(&r->lent, r->text.data, n);
+    if (r->lent.failed || !qn__grow((void **)&r->lent_ids, &r->cap_lent_ids, r->n_ids, sizeof *r->ids)) {
+        qn__buf_free(&r->lent);
+        return qn__fail_mem(err, "request");
+    }
+    if (r->held)
+        memmove(r->text.data, r->text.data + n, r->held);
+    r->text.n = r->held;
+    if (r->n_ids)
+        memcpy(r->lent_ids, r->ids, r->n_ids * sizeof *r->ids);
+    *ev = (qn_event){.kind = QN_EVENT_TEXT, .text = n ? r->lent.data : "", .n_text = n, .tokens = r->lent_ids,
+                     .n_tokens = r->n_ids};
+    r->n_ids = 0;
+    return QN_OK;
+}
+
+qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err)
+{
+    for (;;) {
+        if (r->news_read) {
+            r->news_read = false;
+            *ev = (qn_event){.kind = QN_EVENT_PREFILL, .done = (int32_t)r->n_read, .total = (int32_t)r->n_prompt};
+            return QN_OK;
+        }
+        if (r->n_ids || r->text.n > r->held)
+            return lend_text(r, ev, err);
+        if (r->phase == QN_ENDED) {
+            if (r->failed.code) {
+                if (err)
+                    *err = r->failed;
+                return r->failed.code;
+            }
+            *ev = (qn_event){.kind = QN_EVENT_END, .reason = r->reason, .timings = r->timings};
+            return QN_OK;
+        }
+        qn_status st = qn__engine_step(r->e, err);
+        if (st)
+            return st;
+    }
+}
