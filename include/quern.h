@@ -128,7 +128,7 @@ typedef struct qn_engine qn_engine;
 typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type; /* Q8_0: refused until it exists */
 
 typedef struct qn_engine_options {
-    int32_t n_ctx;     /* tokens a sequence may hold; 0: what the model states, at most 8192 */
+    int32_t n_ctx;     /* tokens a sequence may hold, prompt and output; 0: what the model states, at most 8192 */
     int32_t n_threads; /* 0: chosen from the machine */
     int32_t n_chunk;   /* prefill tokens per step; 0: 512 */
     int32_t max_seqs;  /* sequences running together; 0: 8 */
@@ -139,6 +139,7 @@ typedef struct qn_engine_options {
 QN_API void qn_engine_options_init(qn_engine_options *o);
 /* The model must have been opened QN_OPEN_FULL and must outlive the engine. */
 QN_API qn_status qn_engine_open(const qn_model *m, const qn_engine_options *o, qn_engine **out, qn_err *err);
+/* Closes what requests are still open, too: their handles are gone. */
 QN_API void qn_engine_close(qn_engine *e);
 
 typedef struct qn_engine_info {
@@ -149,8 +150,9 @@ typedef struct qn_engine_info {
 } qn_engine_info;
 QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
 
-/* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory. Each call starts
- * from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range), QN_ENOMEM. */
+/* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory; on failure its contents
+ * are undefined. Each call starts from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range),
+ * QN_ENOMEM. */
 QN_API qn_status qn_logits(qn_engine *e, const int32_t *tokens, size_t n, size_t rows, float *out, qn_err *err);
 
 typedef struct qn_logit_bias {
@@ -196,19 +198,29 @@ typedef struct qn_request_options {
 QN_API void qn_request_options_init(qn_request_options *o);
 
 typedef enum qn_event_kind { QN_EVENT_PREFILL, QN_EVENT_TEXT, QN_EVENT_END } qn_event_kind;
-typedef enum qn_end_reason { QN_END_STOP, QN_END_STOP_STRING, QN_END_LENGTH, QN_END_CONTEXT, QN_END_CANCELLED } qn_end_reason;
+typedef enum qn_end_reason {
+    QN_END_STOP,        /* the model ended its turn; the end token is not emitted */
+    QN_END_STOP_STRING,
+    QN_END_LENGTH,      /* max_tokens */
+    QN_END_CONTEXT,     /* prompt and output fill the context */
+    QN_END_CANCELLED
+} qn_end_reason;
 
 typedef struct qn_timings {
-    int32_t prompt_tokens, cached_tokens, generated_tokens;
-    double prefill_s, decode_s; /* prefill: of the tokens that were not cached */
+    int32_t prompt_tokens, cached_tokens, generated_tokens; /* generated: with the end token, if there was one */
+    /* prefill: of the tokens that were not cached, and the first token out; decode: of the generated_tokens - 1 others */
+    double prefill_s, decode_s;
 } qn_timings;
 
 typedef struct qn_event {
     qn_event_kind kind;
     int32_t done, total;  /* PREFILL: prompt tokens read so far, of how many */
-    const char *text;     /* TEXT: whole UTF-8 characters; valid until the next call on this request */
+    /* TEXT: whole UTF-8 characters, unless the model ended inside one or wrote bytes that are none; not terminated; valid
+     * until the next call on this request. It continues the prompt: a first space is part of it. */
+    const char *text;
     size_t n_text;
-    const int32_t *tokens; /* TEXT: the ids behind it; likewise. A token may come with an empty text */
+    const int32_t *tokens; /* TEXT: the ids chosen since the last event; likewise. Text may lag behind them (a character or
+                            * a stop string that may be complete with the next token), so it may be empty */
     size_t n_tokens;
     qn_end_reason reason;  /* END */
     qn_timings timings;    /* END */
@@ -233,8 +245,10 @@ typedef struct qn_perplexity {
     size_t n_scored, n_tokens;
 } qn_perplexity;
 
-/* Perplexity over `tokens` in windows of n_ctx (0: the engine's), scoring the second half of each window. `progress`
- * may be NULL; it returns false to cancel. */
+/* Perplexity over `tokens` in windows of n_ctx (0: the engine's) that follow one another, each computed from nothing. The
+ * tokens in the second half of each window are scored, each predicted from those before it in the window. What does not fill
+ * a last window is left out; a text shorter than a window is one window. No BOS is put anywhere. `progress` (per window) may
+ * be NULL; it returns false to cancel. Errors: QN_EINVAL (fewer than two tokens, window out of range), QN_ECANCELLED. */
 QN_API qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size_t n, int32_t n_ctx,
                                        bool (*progress)(void *arg, size_t done, size_t total, double ppl), void *arg,
                                        qn_perplexity *out, qn_err *err);
