@@ -49,7 +49,9 @@ const qn_type_info *qn__type_info(uint32_t id)
 bool qn__type_row_bytes(qn_type type, uint64_t n, size_t *bytes)
 {
     const qn_type_info *t = qn__type_info((uint32_t)type);
-    if (!t || n % t->block != 0 || n / t->block > SIZE_MAX)
+    size_t product;
+    if (!t || n % t->block != 0 || n / t->block > SIZE_MAX || !qn__mul((size_t)(n / t->block), t->bytes, &product))
         return false;
-    return qn__mul((size_t)(n / t->block), t->bytes, bytes);
+    *bytes = product;
+    return true;
 }
