@@ -2,41 +2,40 @@
 #include "kernels/kernels.h"
 
 #include "kernels/ref/ref.h"
-
-#define GENERIC(type) [QN_##type] = qn__ref_matmul_##type,
+#if defined(__x86_64__)
+#include "kernels/x86/x86.h"
+#endif
 
 /* The form of activations is the same at every level. */
 #define ACTS                                                                                                                   \
     .act = {[QN_Q8_0] = QN_ACT_Q8_32, [QN_Q4_0] = QN_ACT_Q8_32, [QN_Q4_K] = QN_ACT_Q8_256, [QN_Q5_K] = QN_ACT_Q8_256,           \
             [QN_Q6_K] = QN_ACT_Q8_256}
 
-static const qn_kernels ref = {
-    .level = QN_CPU_REF,
-    ACTS,
-    .matmul = {QN_GENERIC_TYPES(GENERIC) GENERIC(F32) GENERIC(F16) GENERIC(BF16) GENERIC(Q8_0) GENERIC(Q4_0) GENERIC(Q4_K)
-                   GENERIC(Q5_K) GENERIC(Q6_K)},
-    .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,
-                [QN_ACT_Q8_32] = qn__ref_prepare_q8_32,
-                [QN_ACT_Q8_256] = qn__ref_prepare_q8_256},
-    .attention = qn__ref_attention,
-    .kv_store = qn__ref_kv_store,
-    .rms_norm = qn__ref_rms_norm,
-    .layer_norm = qn__ref_layer_norm,
-    .rope = qn__ref_rope,
-    .silu = qn__ref_silu,
-    .gelu = qn__ref_gelu,
-    .relu2 = qn__ref_relu2,
-    .silu_mul = qn__ref_silu_mul,
-    .gelu_mul = qn__ref_gelu_mul,
-    .add = qn__ref_add,
-    .scale = qn__ref_scale,
-    .softcap = qn__ref_softcap,
+#define REF(type) [QN_##type] = qn__ref_matmul_##type,
+#define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
+#define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
+#define TYPES(X) QN_GENERIC_TYPES(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K)
+
+#define OPERATIONS(l)                                                                                                          \
+    .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,                                                                            \
+                [QN_ACT_Q8_32] = qn__##l##_prepare_q8_32,                                                                      \
+                [QN_ACT_Q8_256] = qn__##l##_prepare_q8_256},                                                                   \
+    .attention = qn__##l##_attention, .kv_store = qn__##l##_kv_store, .rms_norm = qn__##l##_rms_norm,                          \
+    .layer_norm = qn__##l##_layer_norm, .rope = qn__##l##_rope, .silu = qn__##l##_silu, .gelu = qn__##l##_gelu,                \
+    .relu2 = qn__##l##_relu2, .silu_mul = qn__##l##_silu_mul, .gelu_mul = qn__##l##_gelu_mul, .add = qn__##l##_add,            \
+    .scale = qn__##l##_scale, .softcap = qn__##l##_softcap
+
+static const qn_kernels tables[] = {
+    [QN_CPU_REF] = {.level = QN_CPU_REF, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
+#if defined(__x86_64__)
+    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
+    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+#endif
 };
 
 const qn_kernels *qn__kernels(qn_cpu level)
 {
-    (void)level;
-    return &ref;
+    return &tables[level];
 }
 
 size_t qn__act_bytes(qn_act act, int k)

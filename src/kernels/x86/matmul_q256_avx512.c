@@ -1,0 +1,128 @@
+/* matmul_q256_avx512.c - Q4_K, Q5_K, Q6_K with VNNI. See quant_vec.h.
+ *
+ * A lane of one VPDPBUSD chain of c steps is a sum of 4c products. For Q4_K 16 products stay within int16 (16*15*127 = 30480),
+ * so VPDPWSSD multiplies it by the scale and adds it, the scale's upper half being 0. The others need a 32-bit product. */
+#include "kernels/x86/vec_avx512.h"
+
+enum { TILE_T = 4 };
+#define SC_HIGH(i) (-1)
+
+#include "kernels/x86/quant_vec.h"
+
+/* acc = fma(d*dx, sum, acc); acc = fma(-(dmin*dx), msum, acc) */
+INLINE void finish(const panel_dot *p, int t, vi sum, const vi *msum)
+{
+    vf dx = vf_set1(qn__q256_d(p->x + (size_t)t * p->x_stride, p->k)[p->first]);
+    vf acc = vf_load(p->acc + t * VF_N);
+    acc = vf_fma(vf_mul(p->u->d[0], dx), vf_from_i(sum), acc);
+    if (msum)
+        acc = vf_fnma(vf_mul(p->u->dmin, dx), vf_from_i(*msum), acc);
+    vf_store(p->acc + t * VF_N, acc);
+}
+
+/* Sum of pair[j] * (sums of 16: 2j, 2j+1). */
+INLINE vi pair_sum(const panel_dot *p, int t)
+{
+    const int16_t *s = qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16;
+    vi m = vi_zero();
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        m = _mm512_dpwssd_epi32(m, p->u->pair[j], broadcast4(s + 2 * j));
+    return m;
+}
+
+INLINE void dot_q4_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 8; j++) {
+        vi a[TILE_T], b[TILE_T];
+        const vi *w = p->u->w + 8 * j;
+        UNROLL
+        for (int t = 0; t < T; t++)
+            a[t] = b[t] = vi_zero();
+        UNROLL
+        for (int c = 0; c < 4; c++)
+            UNROLL
+            for (int t = 0; t < T; t++) {
+                const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
+                a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(xt));
+                b[t] = _mm512_dpbusd_epi32(b[t], w[c + 4], broadcast4(xt + 16));
+            }
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            sum[t] = _mm512_dpwssd_epi32(sum[t], a[t], p->u->sc[j]);
+            sum[t] = _mm512_dpwssd_epi32(sum[t], b[t], p->u->sc[j]);
+        }
+    }
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        vi m = pair_sum(p, t);
+        finish(p, t, sum[t], &m);
+    }
+}
+
+/* sum += sc * (n dwords of w against x), n = 4 or 8. */
+INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi *sum, const int n, const int T)
+{
+    vi a[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        a[t] = vi_zero();
+    UNROLL
+    for (int c = 0; c < n; c++)
+        UNROLL
+        for (int t = 0; t < T; t++)
+            a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_add(sum[t], vi_mullo(a[t], sc));
+}
+
+INLINE void dot_q5_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 8; j++)
+        sub_block(p, x + j * 32, p->u->w + 8 * j, p->u->sc[j], sum, 8, T);
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        vi m = pair_sum(p, t);
+        finish(p, t, sum[t], &m);
+    }
+}
+
+INLINE void dot_q6_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 16; j++)
+        sub_block(p, x + j * 16, p->u->w + 4 * j, p->u->sc[j], sum, 4, T);
+    UNROLL
+    for (int t = 0; t < T; t++) /* the offset of 32 */
+        finish(p, t, vi_sub(sum[t], vi_sll(pair_sum(p, t), 5)), NULL);
+}
+
+void qn__avx512_matmul_Q4_K(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 144, unpack_q4_k, dot_q4_k);
+}
+
+void qn__avx512_matmul_Q5_K(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 176, unpack_q5_k, dot_q5_k);
+}
+
+void qn__avx512_matmul_Q6_K(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 210, unpack_q6_k, dot_q6_k);
+}

@@ -1,0 +1,65 @@
+/* matmul_q32_avx512.c - Q8_0 and Q4_0 with VNNI. See quant_vec.h. The weights are made unsigned, q + 128 and q + 8; the sum
+ * starts at what that adds too much. */
+#include "kernels/x86/vec_avx512.h"
+
+enum { TILE_T = 4 };
+#define SC_HIGH(i) (-1)
+
+#include "kernels/x86/quant_vec.h"
+
+INLINE void dot(const panel_dot *p, const int T, const bool q8)
+{
+    for (int b = 0; b < p->blocks; b++) {
+        const vi *w = p->u->w + 8 * b;
+        const int block = p->first + b;
+        vi s[TILE_T], s2[TILE_T];
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            s[t] = broadcast4(qn__q32_n8(p->x + (size_t)t * p->x_stride, p->k) + block);
+            s[t] = q8 ? vi_sll(s[t], 4) : s[t];
+            s2[t] = vi_zero();
+        }
+        UNROLL
+        for (int c = 0; c < 4; c++)
+            UNROLL
+            for (int t = 0; t < T; t++) {
+                const char *x = p->x + (size_t)t * p->x_stride + (size_t)block * 32 + c * 4;
+                s[t] = _mm512_dpbusd_epi32(s[t], w[c], broadcast4(x));
+                s2[t] = _mm512_dpbusd_epi32(s2[t], w[c + 4], broadcast4(x + 16));
+            }
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            vf dx = vf_set1(qn__q32_d(p->x + (size_t)t * p->x_stride, p->k)[block]);
+            vf acc = vf_load(p->acc + t * VF_N);
+            vf_store(p->acc + t * VF_N, vf_fma(vf_mul(p->u->d[b], dx), vf_from_i(vi_add(s[t], s2[t])), acc));
+        }
+    }
+}
+
+INLINE void dot_q8_0(const panel_dot *p, const int T)
+{
+    dot(p, T, true);
+}
+
+INLINE void dot_q4_0(const panel_dot *p, const int T)
+{
+    dot(p, T, false);
+}
+
+INLINE void unpack_q8_0_unsigned(rows_at p, panel *u, int blocks)
+{
+    unpack_q8_0(p, u, blocks);
+    vi flip = vi_set1((int32_t)0x80808080);
+    for (int c = 0; c < 8 * blocks; c++)
+        u->w[c] = vi_xor(u->w[c], flip);
+}
+
+void qn__avx512_matmul_Q8_0(const qn_matmul *a)
+{
+    matmul_panels(a, 32, 34, unpack_q8_0_unsigned, dot_q8_0);
+}
+
+void qn__avx512_matmul_Q4_0(const qn_matmul *a)
+{
+    matmul_panels(a, 32, 18, unpack_q4_0, dot_q4_0);
+}
