@@ -12,13 +12,6 @@
 
 enum { SHORT = 48 };
 
-struct qn_tok_sym {
-    int32_t id, prev, next; /* id -1: not in the vocabulary; prev, next -1: none; next -2: merged away */
-    uint32_t rank;          /* of the pair with the next one; UINT32_MAX: no merge */
-    int32_t merged;         /* what that pair becomes */
-    uint32_t at;            /* where its bytes begin */
-};
-
 /* ---- open ---- */
 
 static qn_status merge_at(qn_tokenizer *t, qn_slice m, uint32_t rank, uint64_t total, char *join, qn_err *err)
@@ -81,18 +74,13 @@ qn_status qn__bpe_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
         return st;
     t->raw_utf8 = qn__pretok_info(t->pretok)->raw_utf8;
     for (int b = 0; b < 256; b++) {
-        char c[8];
-        size_t n;
-        if (t->raw_utf8) {
-            static const char hex[] = "0123456789ABCDEF";
-            memcpy(c, "<0x??>", 6);
-            c[3] = hex[b >> 4];
-            c[4] = hex[b & 15];
-            n = 6;
-        } else {
-            n = qn__utf8_encode(qn__byte_to_char((unsigned char)b), c);
-        }
-        t->byte_id[b] = qn__tok_map_find(t, c, n);
+        char c[4];
+        /* Some vocabularies have no token for bytes that UTF-8 never uses, and a user-defined one (of text, not of a
+         * byte) in that place: it must not stand for the byte. */
+        t->byte_id[b] = t->raw_utf8 ? qn__byte_token_find(t, b)
+                                    : qn__tok_map_find(t, c, qn__utf8_encode(qn__byte_to_char((unsigned char)b), c));
+        if (t->byte_id[b] >= 0 && t->attr[t->byte_id[b]] == QN_TOKEN_USER)
+            t->byte_id[b] = -1;
     }
     return open_merges(t, g, err);
 }
@@ -155,7 +143,7 @@ static bool merge_short(qn_tok_run *r, const char *p, size_t n)
 /* Look the pair that begins at s up and queue it. */
 static bool queue(qn_tok_run *r, size_t *n_heap, int32_t s)
 {
-    struct qn_tok_sym *a = &r->sym[s];
+    qn_tok_sym *a = &r->sym[s];
     a->rank = UINT32_MAX;
     if (a->id < 0 || a->next < 0 || r->sym[a->next].id < 0)
         return true;
@@ -173,7 +161,7 @@ static bool first_symbols(qn_tok_run *r, const char *p, size_t n, size_t *n_sym)
     if (!qn__grow((void **)&r->sym, &r->cap_sym, n, sizeof *r->sym))
         return false;
     for (size_t i = 0, len = 1; i < n; i += len, k++) {
-        struct qn_tok_sym *s = &r->sym[k];
+        qn_tok_sym *s = &r->sym[k];
         if (t->raw_utf8) {
             int32_t cp;
             len = qn__utf8_decode(p + i, n - i, &cp);
@@ -195,16 +183,16 @@ static bool merge_long(qn_tok_run *r, const char *p, size_t n)
     size_t n_sym, n_heap = 0;
     if (!first_symbols(r, p, n, &n_sym))
         return false;
-    struct qn_tok_sym *sym = r->sym;
+    qn_tok_sym *sym = r->sym;
     for (size_t i = 0; i < n_sym; i++)
         if (!queue(r, &n_heap, (int32_t)i))
             return false;
     while (n_heap) {
         uint64_t key = qn__heap_pop(r->heap, &n_heap);
-        struct qn_tok_sym *a = &sym[(uint32_t)key];
+        qn_tok_sym *a = &sym[(uint32_t)key];
         if (a->next < 0 || a->rank != (uint32_t)(key >> 32))
             continue; /* stale */
-        struct qn_tok_sym *b = &sym[a->next];
+        qn_tok_sym *b = &sym[a->next];
         a->id = a->merged;
         a->next = b->next;
         b->next = -2;
@@ -278,54 +266,49 @@ static bool encode_piece(void *arg, size_t at, size_t n)
     return true;
 }
 
-/* The patterns want valid UTF-8. In text that is not, each malformed byte is shown to them as U+001A (SUBSTITUTE), which
- * is one byte too; the pieces are then cut from the text as it is, so that no byte is lost. */
-static qn_status substitute(qn_buf *b, const char *text, size_t n, qn_err *err)
+/* The patterns want valid UTF-8. In text that is not, each malformed byte is shown to them as U+001A (SUBSTITUTE),
+ * which is one byte too; the pieces are then cut from the text as it is, so that no byte is lost. Only a byte for which
+ * the vocabulary has no token at all (some lack those that UTF-8 never uses) becomes U+FFFD. */
+static bool substitute(const qn_tokenizer *t, qn_buf *kept, qn_buf *shown, const char *text, size_t n)
 {
-    qn__buf_put(b, text, n);
-    if (b->failed)
-        return qn__fail_mem(err, "tokenize");
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0, len; i < n; i += len) {
         int32_t cp;
-        size_t len = qn__utf8_decode(text + i, n - i, &cp);
-        if (cp < 0)
-            b->data[b->n - n + i] = 0x1A;
-        i += len;
-    }
-    return QN_OK;
-}
-
-static qn_status spaces_to_blocks(qn_buf *b, const char *text, size_t n, qn_err *err)
-{
-    for (size_t i = 0, from = 0; i <= n; i++)
-        if (i == n || text[i] == ' ') {
-            qn__buf_put(b, text + from, i - from);
-            if (i < n)
-                qn__buf_put(b, "\xE2\x96\x81", 3);
-            from = i + 1;
+        len = qn__utf8_decode(text + i, n - i, &cp);
+        if (cp < 0 && t->byte_id[(unsigned char)text[i]] < 0 && !t->raw_utf8) {
+            qn__buf_put(kept, "\xEF\xBF\xBD", 3);
+            qn__buf_put(shown, "\xEF\xBF\xBD", 3);
+        } else {
+            qn__buf_put(kept, text + i, len);
+            qn__buf_put(shown, cp < 0 ? "\x1A" : text + i, len);
         }
-    return b->failed ? qn__fail_mem(err, "tokenize") : QN_OK;
+    }
+    return !kept->failed && !shown->failed;
 }
 
 qn_status qn__bpe_encode(qn_tok_run *r, const char *text, size_t n)
 {
-    qn_buf spaced = {0}, valid = {0};
+    qn_buf kept = {0}, shown = {0}, spaced = {0};
     qn_status st = QN_OK;
     if (r->t->raw_utf8) {
-        st = spaces_to_blocks(&spaced, text, n, r->err);
+        qn__put_blocks(&spaced, text, n);
         text = spaced.data;
         n = spaced.n;
-        r->epoch++; /* words seen before lie in memory that is gone */
     }
-    struct piece c = {r, text};
-    const char *shown = text;
-    if (!st && !qn__utf8_valid(text, n)) {
-        st = substitute(&valid, text, n, r->err);
-        shown = valid.data;
+    bool valid = !spaced.failed && qn__utf8_valid(text, n);
+    if (spaced.failed || (!valid && !substitute(r->t, &kept, &shown, text, n))) {
+        st = qn__fail_mem(r->err, "tokenize");
+        goto out;
     }
-    if (!st)
-        st = qn__pretok_split(r->t->pretok, &r->pre, shown, n, encode_piece, &c, r->err);
-    qn__buf_free(&valid);
+    if (r->t->raw_utf8 || !valid)
+        r->epoch++; /* words met before lie in memory that is gone */
+    struct piece c = {r, valid ? text : kept.data};
+    st = qn__pretok_split(r->t->pretok, &r->pre, valid ? text : shown.data, valid ? n : shown.n, encode_piece, &c,
+                          r->err);
+    if (r->t->raw_utf8 || !valid)
+        r->epoch++;
+out:
+    qn__buf_free(&kept);
+    qn__buf_free(&shown);
     qn__buf_free(&spaced);
     return st;
 }

@@ -66,9 +66,10 @@ qn_status qn__pretok_open(qn_slice name, qn_pretok **out, qn_err *err)
 {
     const struct named *found = find_rules(name);
     if (!found)
-        return qn__fail(err, QN_EUNSUPPORTED, "tokenizer.ggml.pre",
-                        "The pre-tokenizer \"%.*s\" is unknown to this build; its text could not be cut as the model expects.",
-                        name.n > 64 ? 64 : (int)name.n, name.p);
+        return qn__fail(
+            err, QN_EUNSUPPORTED, "tokenizer.ggml.pre",
+            "The pre-tokenizer \"%.*s\" is unknown to this build; its text could not be cut as the model expects.",
+            name.n > 64 ? 64 : (int)name.n, name.p);
     qn_status st = QN_OK;
     pcre2_compile_context *cc = NULL;
     qn_pretok *p = qn__calloc(1, sizeof *p);

@@ -1,7 +1,9 @@
-/* pretok.h - cutting text into the pieces inside which byte-level BPE merges: the rule sets that tokenizer.ggml.pre names.
+/* pretok.h - cutting text into the pieces inside which byte-level BPE merges: the rule sets that tokenizer.ggml.pre
+ * names.
  *
  * A rule set is one to six stages; a stage is a pattern. Each stage cuts every piece that the one before left: what the
- * pattern matches becomes a piece, what lies between two matches too. Patterns run through PCRE2's JIT, compiled once. */
+ * pattern matches becomes a piece, what lies between two matches too. Patterns run through PCRE2's JIT, compiled once.
+ */
 #ifndef QN_TEXT_PRETOK_H
 #define QN_TEXT_PRETOK_H
 

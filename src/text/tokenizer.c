@@ -25,9 +25,13 @@ qn_status qn__tokenizer_open(const qn_gguf *g, qn_tokenizer **out, qn_err *err)
         st = qn__spm_open(t, g, err);
     if (!st && t->kind == QN_TOK_UNIGRAM)
         st = qn__unigram_open(t, g, err);
+    if (!st && t->kind == QN_TOK_WORDPIECE)
+        st = qn__wordpiece_open(t, g, err);
     if (st) {
         qn__tokenizer_close(t);
-        qn__err_prefix(err, qn__gguf_name(g));
+        /* What the reader of metadata says names the file already. */
+        if (err && strncmp(err->where, qn__gguf_name(g), strlen(qn__gguf_name(g))) != 0)
+            qn__err_prefix(err, qn__gguf_name(g));
         return st;
     }
     *out = t;
@@ -82,6 +86,17 @@ bool qn__tok_emit(qn_tok_run *r, int32_t id)
         return false;
     r->ids[r->n_ids++] = id;
     return true;
+}
+
+void qn__put_blocks(qn_buf *b, const char *text, size_t n)
+{
+    for (size_t i = 0, from = 0; i <= n; i++)
+        if (i == n || text[i] == ' ') {
+            qn__buf_put(b, text + from, i - from);
+            if (i < n)
+                qn__buf_put(b, QN_BLOCK, 3);
+            from = i + 1;
+        }
 }
 
 static bool is_space(char c)
@@ -165,8 +180,8 @@ qn_status qn__tokenize(const qn_tokenizer *t, const char *text, size_t n, bool s
                        size_t *n_ids, qn_err *err)
 {
     if (n > INT32_MAX / 4)
-        return qn__fail(err, QN_ELIMIT, "tokenize", "A text of %zu bytes is more than the %d that are taken at once.", n,
-                        INT32_MAX / 4);
+        return qn__fail(err, QN_ELIMIT, "tokenize", "A text of %zu bytes is more than the %d that are taken at once.",
+                        n, INT32_MAX / 4);
     qn_status st = QN_OK;
     qn_tok_run r = {.t = t, .err = err};
     bool head = t->info.bos >= 0 && (bos == QN_BOS_YES || (bos == QN_BOS_AUTO && t->info.add_bos));

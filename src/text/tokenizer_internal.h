@@ -7,6 +7,8 @@
 #ifndef QN_TEXT_TOKENIZER_INTERNAL_H
 #define QN_TEXT_TOKENIZER_INTERNAL_H
 
+#include <string.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "text/pretok.h"
@@ -15,7 +17,8 @@
 typedef enum qn_tok_kind { QN_TOK_BPE, QN_TOK_SPM, QN_TOK_UNIGRAM, QN_TOK_WORDPIECE } qn_tok_kind;
 
 /* Longest token text that is accepted, and longest one that is looked for in running text as a special token: bounds on
- * the work per input byte that a hostile vocabulary can cause. The longest known ones have 1,024 and about 100 bytes. */
+ * the work per input byte that a hostile vocabulary can cause. The longest known ones have 1,024 and about 100 bytes.
+ */
 enum { QN_TOKEN_BYTES_MAX = 16384, QN_SPECIAL_BYTES_MAX = 256 };
 
 /* Text -> id. Open addressing; a slot is (hash, id), id -1 when free; n_slots is a power of two, at most half full. The
@@ -24,7 +27,7 @@ typedef struct qn_tok_map {
     struct qn_tok_slot {
         uint32_t hash;
         int32_t id;
-    } *slots;
+    } * slots;
     uint32_t mask;
     uint64_t seed;
 } qn_tok_map;
@@ -36,7 +39,7 @@ typedef struct qn_trie {
     struct qn_trie_edge {
         uint64_t key; /* UINT64_MAX: free */
         uint32_t child;
-    } *edges;
+    } * edges;
     uint32_t mask, n_edges;
     int32_t *value;
     size_t n_nodes, cap_nodes;
@@ -44,7 +47,7 @@ typedef struct qn_trie {
 } qn_trie;
 
 typedef struct qn_tok_pair { /* one merge: slots of an open-addressed table, rank UINT32_MAX when free */
-    uint64_t key; /* left << 32 | right */
+    uint64_t key;            /* left << 32 | right */
     uint32_t rank;
     int32_t id;
 } qn_tok_pair;
@@ -58,14 +61,14 @@ struct qn_tokenizer {
     int32_t tail; /* what AUTO appends: eos, or a separator; -1 for none */
     char model[16], pre[64];
 
-    qn_slice *text; /* [n_vocab], into the GGUF */
-    uint8_t *attr;  /* [n_vocab] qn_token_attr */
-    uint8_t *flags; /* [n_vocab] QN_TF_ */
-    float *score;   /* [n_vocab], SPM and unigram */
+    qn_slice *text;   /* [n_vocab], into the GGUF */
+    uint8_t *attr;    /* [n_vocab] qn_token_attr */
+    uint8_t *flags;   /* [n_vocab] QN_TF_ */
+    float *score;     /* [n_vocab], SPM and unigram */
     size_t max_bytes; /* of the longest text */
     qn_tok_map map;
-    qn_trie special; /* control, user-defined and unknown tokens' texts */
-    bool has_user; /* some of them are user-defined: matched even in plain text */
+    qn_trie special;      /* control, user-defined and unknown tokens' texts */
+    bool has_user;        /* some of them are user-defined: matched even in plain text */
     int32_t byte_id[256]; /* the id that stands for one raw byte, -1 when none */
 
     /* BPE */
@@ -77,7 +80,11 @@ struct qn_tokenizer {
     /* SPM */
     bool word_starts; /* no text has U+2581 behind another character: words can be merged one by one */
 
-    /* unigram */
+    /* WordPiece */
+    bool hashes; /* continuations are written ##x, beginnings x; otherwise x and U+2581 x */
+    bool lowercase, strip_accents;
+
+    /* unigram; WordPiece: all texts, beginnings with U+2581 in front */
     qn_trie pieces;
     float unk_score;
     const uint32_t *charsmap; /* SentencePiece's double-array trie, copied (n_charsmap units) */
@@ -94,6 +101,14 @@ typedef struct qn_tok_seen {
     const char *text;
 } qn_tok_seen;
 
+/* A stretch of a word while its neighbours are merged; a doubly linked list in an array, in text order. */
+typedef struct qn_tok_sym {
+    int32_t id, prev, next; /* id -1: not in the vocabulary; prev, next -1: none; next -2: merged away */
+    uint32_t rank;          /* of the pair with the next one: smaller is sooner; UINT32_MAX: no merge */
+    int32_t merged;         /* what that pair becomes */
+    uint32_t at;            /* where its bytes begin */
+} qn_tok_sym;
+
 /* One call's memory. */
 typedef struct qn_tok_run {
     const qn_tokenizer *t;
@@ -103,14 +118,18 @@ typedef struct qn_tok_run {
     qn_tok_seen *seen;
     uint32_t seen_mask, epoch;
     /* long words */
-    struct qn_tok_sym *sym;
+    qn_tok_sym *sym;
     size_t cap_sym;
     uint64_t *heap;
     size_t cap_heap;
     qn_pretok_run pre;
     qn_buf norm; /* a fragment's normalised text */
     /* unigram */
-    struct qn_uni_best *best;
+    struct qn_uni_best {
+        float score;
+        int32_t id;
+        uint32_t prev;
+    } * best;
     size_t cap_best;
 } qn_tok_run;
 
@@ -164,6 +183,8 @@ int32_t qn__trie_step(const qn_trie *t, int32_t node, unsigned char b);
 /* Bytes 0..255 <-> the printable characters that byte-level vocabularies write for them. */
 int32_t qn__byte_to_char(unsigned char b);
 int32_t qn__char_to_byte(int32_t cp); /* -1: stands for no byte */
+/* The id of <0x00> .. <0xFF>, -1 when there is none. */
+int32_t qn__byte_token_find(const qn_tokenizer *t, int b);
 
 /* tokenizer_vocab.c */
 qn_status qn__tok_vocab_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err);
@@ -176,7 +197,17 @@ qn_status qn__spm_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err);
 qn_status qn__spm_encode(qn_tok_run *r, const char *text, size_t n, bool prefix);
 qn_status qn__unigram_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err);
 qn_status qn__unigram_encode(qn_tok_run *r, const char *text, size_t n, bool prefix);
+qn_status qn__wordpiece_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err);
 qn_status qn__wordpiece_encode(qn_tok_run *r, const char *text, size_t n);
+
+/* U+2581, which stands for a space. */
+#define QN_BLOCK "\xE2\x96\x81"
+static inline bool qn__is_block(const char *p, const char *end)
+{
+    return end - p >= 3 && !memcmp(p, QN_BLOCK, 3);
+}
+/* text with each space written as U+2581 */
+void qn__put_blocks(qn_buf *b, const char *text, size_t n);
 
 /* A remembered word's ids are appended again; false when it was not seen. The slot to fill is handed back. */
 bool qn__tok_seen(qn_tok_run *r, const char *p, size_t n, qn_tok_seen **slot, bool *failed);

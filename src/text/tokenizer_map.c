@@ -127,7 +127,8 @@ bool qn__trie_add(qn_trie *t, const char *p, size_t n, int32_t id)
         unsigned char b = (unsigned char)p[i];
         int32_t next = qn__trie_step(t, node, b);
         if (next < 0) {
-            if (t->n_nodes >= INT32_MAX || !qn__grow((void **)&t->value, &t->cap_nodes, t->n_nodes + 1, sizeof *t->value))
+            if (t->n_nodes >= INT32_MAX ||
+                !qn__grow((void **)&t->value, &t->cap_nodes, t->n_nodes + 1, sizeof *t->value))
                 return false;
             next = (int32_t)t->n_nodes;
             if (!node) {
@@ -149,8 +150,8 @@ bool qn__trie_add(qn_trie *t, const char *p, size_t n, int32_t id)
 }
 
 /* ---- bytes as characters ----
- * Byte-level vocabularies write each byte as a printable character: the printable Latin-1 bytes as themselves, the other
- * 68 as U+0100.. in ascending order (Radford et al. 2019, the encoder published with GPT-2). */
+ * Byte-level vocabularies write each byte as a printable character: the printable Latin-1 bytes as themselves, the
+ * other 68 as U+0100.. in ascending order (Radford et al. 2019, the encoder published with GPT-2). */
 
 static bool prints(int b)
 {
@@ -175,6 +176,13 @@ int32_t qn__char_to_byte(int32_t cp)
     if (cp <= 0x142)
         return cp - 0x121 + 0x7F;
     return cp == 0x143 ? 0xAD : -1;
+}
+
+int32_t qn__byte_token_find(const qn_tokenizer *t, int b)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    const char c[6] = {'<', '0', 'x', hex[b >> 4 & 15], hex[b & 15], '>'};
+    return qn__tok_map_find(t, c, 6);
 }
 
 /* ---- heap ---- */

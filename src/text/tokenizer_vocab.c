@@ -1,6 +1,6 @@
-/* tokenizer_vocab.c - reading a vocabulary from a GGUF's metadata: texts, kinds of token, scores, and which ids are special.
- * Arrays of unequal length and ids outside the vocabulary are refused; a wrong kind of a token that is known by its name
- * is put right, because files in the wild have it wrong. */
+/* tokenizer_vocab.c - reading a vocabulary from a GGUF's metadata: texts, kinds of token, scores, and which ids are
+ * special. Arrays of unequal length and ids outside the vocabulary are refused; a wrong kind of a token that is known
+ * by its name is put right, because files in the wild have it wrong. */
 #include <math.h>
 #include <string.h>
 
@@ -75,7 +75,8 @@ static qn_status read_scores(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
     if (st)
         return st;
     if (!kv)
-        return qn__fail(err, QN_EFORMAT, where, "The key is missing; this kind of tokenizer needs a score for each token.");
+        return qn__fail(err, QN_EFORMAT, where,
+                        "The key is missing; this kind of tokenizer needs a score for each token.");
     size_t bytes;
     if (!qn__mul((size_t)kv->n, sizeof *t->score, &bytes) || !(t->score = qn__alloc(bytes)))
         return qn__fail_mem(err, where);
@@ -94,8 +95,11 @@ static qn_status read_model(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
     static const struct {
         const char *name;
         qn_tok_kind kind;
-    } models[] = {{"gpt2", QN_TOK_BPE},       {"llama", QN_TOK_SPM},     {"t5", QN_TOK_UNIGRAM},
-                  {"bert", QN_TOK_WORDPIECE}, {"gemma4", QN_TOK_BPE}};
+    } models[] = {{"gpt2", QN_TOK_BPE},
+                  {"llama", QN_TOK_SPM},
+                  {"t5", QN_TOK_UNIGRAM},
+                  {"bert", QN_TOK_WORDPIECE},
+                  {"gemma4", QN_TOK_BPE}};
     const char *where = "tokenizer.ggml.model";
     qn_slice model, pre;
     qn_status st = qn__gguf_str(g, where, &model, err);
@@ -119,8 +123,8 @@ static qn_status read_model(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
         pre = model; /* gemma4 names its rules by its model */
     }
     if (pre.n >= sizeof t->pre)
-        return qn__fail(err, QN_EUNSUPPORTED, "tokenizer.ggml.pre", "The pre-tokenizer \"%.40s...\" is unknown to this build.",
-                        pre.p);
+        return qn__fail(err, QN_EUNSUPPORTED, "tokenizer.ggml.pre",
+                        "The pre-tokenizer \"%.40s...\" is unknown to this build.", pre.p);
     if (pre.n)
         memcpy(t->pre, pre.p, pre.n);
     t->info.model = t->model;
@@ -162,20 +166,19 @@ static qn_status read_id(const qn_tokenizer *t, const qn_gguf *g, const char *ke
 }
 
 /* Tokens that are known by their text, in order of preference. */
-static const char *const eot_names[] = {"<|eot_id|>", "<|im_end|>",  "<|end|>",        "<end_of_turn>",
-                                        "<|EOT|>",    "<|endoftext|>", "<end_of_utterance>", "<|eot|>", NULL};
+static const char *const eot_names[] = {"<|eot_id|>",         "<|im_end|>", "<|end|>",
+                                        "<end_of_turn>",      "<|EOT|>",    "<|endoftext|>",
+                                        "<end_of_utterance>", "<|eot|>",    NULL};
 static const char *const eom_names[] = {"<|eom_id|>", "<|eom|>", NULL};
-static const char *const fim_pre_names[] = {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>",
-                                            "<PRE>",          "▁<PRE>",       "<｜fim▁begin｜>",
-                                            "<|code_prefix|>", "<|prefix|>",  "[PREFIX]", NULL};
-static const char *const fim_suf_names[] = {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",
-                                            "<SUF>",          "▁<SUF>",       "<｜fim▁hole｜>",
-                                            "<|code_suffix|>", "<|suffix|>",  "[SUFFIX]", NULL};
-static const char *const fim_mid_names[] = {"<|fim_middle|>", "<fim-middle>", "<fim_middle>",
-                                            "<MID>",          "▁<MID>",       "<｜fim▁end｜>",
-                                            "<|code_middle|>", "<|middle|>",  "[MIDDLE]", NULL};
+static const char *const fim_pre_names[] = {"<|fim_prefix|>",  "<fim-prefix>",    "<fim_prefix>", "<PRE>",    "▁<PRE>",
+                                            "<｜fim▁begin｜>", "<|code_prefix|>", "<|prefix|>",   "[PREFIX]", NULL};
+static const char *const fim_suf_names[] = {"<|fim_suffix|>", "<fim-suffix>",    "<fim_suffix>", "<SUF>",    "▁<SUF>",
+                                            "<｜fim▁hole｜>", "<|code_suffix|>", "<|suffix|>",   "[SUFFIX]", NULL};
+static const char *const fim_mid_names[] = {"<|fim_middle|>", "<fim-middle>",    "<fim_middle>", "<MID>",    "▁<MID>",
+                                            "<｜fim▁end｜>",  "<|code_middle|>", "<|middle|>",   "[MIDDLE]", NULL};
 static const char *const fim_pad_names[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", NULL};
-static const char *const fim_rep_names[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", NULL};
+static const char *const fim_rep_names[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
+                                            "<REPO>",       "<reponame>",    NULL};
 static const char *const fim_sep_names[] = {"<|file_sep|>", NULL};
 /* Everything that ends a turn wherever it appears. */
 static const char *const end_names[] = {"<|eot_id|>",
@@ -205,15 +208,17 @@ static const char *const end_names[] = {"<|eot_id|>",
                                         "<|END_RESPONSE|>",
                                         "<｜end▁of▁sentence｜>",
                                         "<|role_end|>",
-                                        "<|user|>",
                                         NULL};
 
-/* A token with such a name is a control token, whatever the file says. Names that could be ordinary text (no bar, no
- * brackets of their own) are left alone when the file calls them ordinary. */
+/* A token with such a name is a control token, whatever the file says. Names that could be ordinary text ("</s>" is
+ * HTML) stay what they are when the file calls them ordinary: then they are found where special tokens are parsed, but
+ * do not end a turn and are not hidden. */
 static bool promote(qn_tokenizer *t, int32_t id)
 {
     qn_slice s = t->text[id];
-    bool telling = s.n > 4 && (memchr(s.p, '|', s.n) || (unsigned char)s.p[1] >= 0x80 || memchr(s.p, '_', s.n) || memchr(s.p, '-', s.n));
+    bool telling = s.n > 4 && (memchr(s.p, '|', s.n) || (unsigned char)s.p[1] >= 0x80 || memchr(s.p, '_', s.n) ||
+                               memchr(s.p, '-', s.n));
+    t->flags[id] |= QN_TF_SPECIAL;
     if (t->attr[id] == QN_TOKEN_NORMAL && !telling)
         return false;
     t->attr[id] = QN_TOKEN_CONTROL;
@@ -238,8 +243,7 @@ static void mark_ends(qn_tokenizer *t)
             t->flags[ids[i]] |= QN_TF_ENDS;
     for (const char *const *name = end_names; *name; name++) {
         int32_t id = qn__tok_map_find(t, *name, strlen(*name));
-        /* "<|user|>" begins the next turn; only a model that speaks past its own end needs it, and those name it eos. */
-        if (id >= 0 && strcmp(*name, "<|user|>") != 0 && promote(t, id))
+        if (id >= 0 && promote(t, id))
             t->flags[id] |= QN_TF_ENDS;
     }
     /* The channel format: <|end|> closes one message of several; <|return|> and <|call|> end the turn. */
@@ -260,10 +264,19 @@ static qn_status read_ids(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
     } keys[] = {
         {"tokenizer.ggml.cls_token_id", bert ? 101 : -1, &cls},
         {"tokenizer.ggml.bos_token_id", spm ? 1 : -1, &f->bos},
-        {"tokenizer.ggml.eos_token_id", spm ? 2 : t5 ? 1 : -1, &f->eos},
+        {"tokenizer.ggml.eos_token_id",
+         spm  ? 2
+         : t5 ? 1
+              : -1,
+         &f->eos},
         {"tokenizer.ggml.eot_token_id", -1, &f->eot},
         {"tokenizer.ggml.eom_token_id", -1, &f->eom},
-        {"tokenizer.ggml.unknown_token_id", spm ? 0 : t5 ? 2 : bert ? 100 : -1, &f->unk},
+        {"tokenizer.ggml.unknown_token_id",
+         spm    ? 0
+         : t5   ? 2
+         : bert ? 100
+                : -1,
+         &f->unk},
         {"tokenizer.ggml.separator_token_id", bert ? 102 : -1, &f->sep},
         {"tokenizer.ggml.padding_token_id", t5 || bert ? 0 : -1, &f->pad},
         {"tokenizer.ggml.mask_token_id", bert ? 103 : -1, &f->mask},
@@ -381,7 +394,8 @@ qn_status qn__tok_specials_open(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
     for (int32_t id = 0; id < t->info.n_vocab; id++) {
         uint8_t a = t->attr[id];
         qn_slice s = t->text[id];
-        if ((a != QN_TOKEN_CONTROL && a != QN_TOKEN_USER && a != QN_TOKEN_UNKNOWN) || !s.n)
+        bool special = a == QN_TOKEN_CONTROL || a == QN_TOKEN_USER || a == QN_TOKEN_UNKNOWN;
+        if ((!special && !(t->flags[id] & QN_TF_SPECIAL)) || !s.n)
             continue;
         if (s.n > QN_SPECIAL_BYTES_MAX)
             return qn__fail(err, QN_EFORMAT, "tokenizer.ggml.tokens",
