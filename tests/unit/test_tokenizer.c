@@ -320,7 +320,7 @@ static void rule_sets(void **state)
         {"superbpe", "ab1234567", "ab|1|234|567"},
         {"afmoe", "x12345", "x|12|345"},
         {"chameleon", "a <sentinel:12>  IMGIMGABZ!", "a| |<|sentinel|:|1|2|>|  |IMGIMGABZ|!"},
-        {"bloom", "one two, x", "one| two|, |x"},
+        {"bloom", "one two, x", "one| two|,| x"},
         {"viking", "a12", "a|1|2"},
         {"jais-2", "a       b\n", "a|    |  | b|\n"},
         {"exaone-moe", "ab cd 12", "ab cd| |1|2"},
