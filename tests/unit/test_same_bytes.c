@@ -162,6 +162,8 @@ static void level_and_kv(fixture *f, qn_cpu level, qn_kv kv)
     for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
         open_context(f, level, kv, threads[t]);
         for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+            if (threads[t] == 4 && chunks[c] < 7)
+                continue; /* on a machine of fewer cores: a thousand handovers a second, for nothing new */
             qn_seq *s = sequence(f->tokens, N);
             make_room(f, s, page_bytes);
             bool first = t == 0 && c == 0;
@@ -170,7 +172,7 @@ static void level_and_kv(fixture *f, qn_cpu level, qn_kv kv)
             if (!first)
                 same(f, 0, "chunks or threads");
         }
-        for (uint64_t seed = 1; threads[t] == 2 && seed <= 2; seed++) {
+        for (uint64_t seed = 1; threads[t] == 2 && seed <= (kv == QN__KV_F16 ? 2 : 1); seed++) {
             batched(f, page_bytes, seed);
             same(f, 0, "in a batch");
         }
