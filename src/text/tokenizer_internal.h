@@ -19,7 +19,7 @@ typedef enum qn_tok_kind { QN_TOK_BPE, QN_TOK_SPM, QN_TOK_UNIGRAM, QN_TOK_WORDPI
 /* Longest token text that is accepted, and longest one that is looked for in running text as a special token: bounds on
  * the work per input byte that a hostile vocabulary can cause. The longest known ones have 1,024 and about 100 bytes.
  */
-enum { QN_TOKEN_BYTES_MAX = 16384, QN_SPECIAL_BYTES_MAX = 256 };
+enum { QN_TOKEN_BYTES_MAX = 16384, QN_SPECIAL_BYTES_MAX = 512 };
 
 /* Text -> id. Open addressing; a slot is (hash, id), id -1 when free; n_slots is a power of two, at most half full. The
  * seed changes when an unlucky or hostile set of texts makes a long cluster. */
@@ -32,18 +32,20 @@ typedef struct qn_tok_map {
     uint64_t seed;
 } qn_tok_map;
 
-/* Prefix tree over bytes; node 0 is the root. Edges in one open-addressed table keyed by (node, byte).
+/* Prefix tree over bytes; node 0 is the root. Edges in one open-addressed table keyed by (node, byte), at most 3/4
+ * full.
  *
  *   edges: (node << 8 | byte) -> child        value[node]: the id whose text ends here, or -1 */
 typedef struct qn_trie {
     struct qn_trie_edge {
-        uint64_t key; /* UINT64_MAX: free */
+        uint32_t key; /* UINT32_MAX: free; so a tree has less than 2^24 nodes */
         uint32_t child;
     } * edges;
     uint32_t mask, n_edges;
     int32_t *value;
     size_t n_nodes, cap_nodes;
     int32_t root[256]; /* the root's children, -1 when none */
+    uint64_t seed;
 } qn_trie;
 
 typedef struct qn_tok_pair { /* one merge: slots of an open-addressed table, rank UINT32_MAX when free */
@@ -155,11 +157,18 @@ static inline uint64_t qn__tok_hash(uint64_t seed, const char *p, size_t n)
     return h ^ (h >> 32);
 }
 
+/* Hash of a small key. The seed comes from an address, so that no file can be made to collide. */
+static inline uint32_t qn__tok_mix(uint64_t seed, uint64_t key)
+{
+    uint64_t h = (key ^ seed) * 0x9FB21C651E98DF25u;
+    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
+    return (uint32_t)(h >> 32);
+}
+
 static inline const qn_tok_pair *qn__tok_pair(const qn_tokenizer *t, int32_t left, int32_t right)
 {
     uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    uint64_t h = key * 0x9FB21C651E98DF25u;
-    for (uint32_t i = (uint32_t)(h >> 32) & t->pair_mask;; i = (i + 1) & t->pair_mask) {
+    for (uint32_t i = qn__tok_mix(t->map.seed, key) & t->pair_mask;; i = (i + 1) & t->pair_mask) {
         const qn_tok_pair *p = &t->pairs[i];
         if (p->key == key || p->rank == UINT32_MAX)
             return p;

@@ -51,7 +51,7 @@ qn_status qn__tok_map_build(qn_tokenizer *t, const char *where, qn_err *err)
         return qn__fail_mem(err, where);
     t->map.mask = (uint32_t)(n - 1);
     for (int tries = 0; tries < 8; tries++) {
-        t->map.seed = (uint64_t)(tries + 1) * 0xA0761D6478BD642Fu;
+        t->map.seed = (uint64_t)(uintptr_t)t * 0xA0761D6478BD642Fu + (uint64_t)tries;
         if (fill(t))
             return QN_OK;
     }
@@ -68,11 +68,12 @@ int32_t qn__tok_map_find(const qn_tokenizer *t, const char *p, size_t n)
 
 /* ---- prefix tree ---- */
 
-static struct qn_trie_edge *find_edge(const qn_trie *t, uint64_t key)
+enum { TRIE_NODES_MAX = (1 << 24) - 1 };
+
+static struct qn_trie_edge *find_edge(const qn_trie *t, uint32_t key)
 {
-    uint64_t h = key * 0x9FB21C651E98DF25u;
-    for (uint32_t i = (uint32_t)(h >> 32) & t->mask;; i = (i + 1) & t->mask)
-        if (t->edges[i].key == key || t->edges[i].key == UINT64_MAX)
+    for (uint32_t i = qn__tok_mix(t->seed, key) & t->mask;; i = (i + 1) & t->mask)
+        if (t->edges[i].key == key || t->edges[i].key == UINT32_MAX)
             return &t->edges[i];
 }
 
@@ -87,7 +88,7 @@ static bool edges_resize(qn_trie *t, size_t n)
     t->edges = fresh;
     t->mask = (uint32_t)(n - 1);
     for (size_t i = 0; old.edges && i <= old.mask; i++)
-        if (old.edges[i].key != UINT64_MAX)
+        if (old.edges[i].key != UINT32_MAX)
             *find_edge(t, old.edges[i].key) = old.edges[i];
     qn_free(old.edges);
     return true;
@@ -95,7 +96,7 @@ static bool edges_resize(qn_trie *t, size_t n)
 
 bool qn__trie_init(qn_trie *t)
 {
-    *t = (qn_trie){0};
+    *t = (qn_trie){.seed = (uint64_t)(uintptr_t)t * 0xA0761D6478BD642Fu};
     for (int i = 0; i < 256; i++)
         t->root[i] = -1;
     if (!qn__grow((void **)&t->value, &t->cap_nodes, 1, sizeof *t->value))
@@ -116,8 +117,8 @@ int32_t qn__trie_step(const qn_trie *t, int32_t node, unsigned char b)
 {
     if (!node)
         return t->root[b];
-    const struct qn_trie_edge *e = find_edge(t, (uint64_t)(uint32_t)node << 8 | b);
-    return e->key == UINT64_MAX ? -1 : (int32_t)e->child;
+    const struct qn_trie_edge *e = find_edge(t, (uint32_t)node << 8 | b);
+    return e->key == UINT32_MAX ? -1 : (int32_t)e->child;
 }
 
 bool qn__trie_add(qn_trie *t, const char *p, size_t n, int32_t id)
@@ -127,17 +128,16 @@ bool qn__trie_add(qn_trie *t, const char *p, size_t n, int32_t id)
         unsigned char b = (unsigned char)p[i];
         int32_t next = qn__trie_step(t, node, b);
         if (next < 0) {
-            if (t->n_nodes >= INT32_MAX ||
+            if (t->n_nodes >= TRIE_NODES_MAX ||
                 !qn__grow((void **)&t->value, &t->cap_nodes, t->n_nodes + 1, sizeof *t->value))
                 return false;
             next = (int32_t)t->n_nodes;
             if (!node) {
                 t->root[b] = next;
             } else {
-                if (t->n_edges > t->mask / 2 && !edges_resize(t, 2 * ((size_t)t->mask + 1)))
+                if (t->n_edges > t->mask / 4 * 3 && !edges_resize(t, 2 * ((size_t)t->mask + 1)))
                     return false;
-                *find_edge(t, (uint64_t)(uint32_t)node << 8 | b) =
-                    (struct qn_trie_edge){(uint64_t)(uint32_t)node << 8 | b, (uint32_t)next};
+                *find_edge(t, (uint32_t)node << 8 | b) = (struct qn_trie_edge){(uint32_t)node << 8 | b, (uint32_t)next};
                 t->n_edges++;
             }
             t->value[t->n_nodes++] = -1;

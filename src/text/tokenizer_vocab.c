@@ -208,6 +208,8 @@ static const char *const end_names[] = {"<|eot_id|>",
                                         "<|END_RESPONSE|>",
                                         "<｜end▁of▁sentence｜>",
                                         "<|role_end|>",
+                                        "[|endofturn|]",
+                                        "<|endofturn|>",
                                         NULL};
 
 /* A token with such a name is a control token, whatever the file says. Names that could be ordinary text ("</s>" is

@@ -118,6 +118,9 @@ static void row(const qn_tokenizer *t, const char *file, const char *text, size_
         n_kept++;
     } else if (equal) {
         n_same++;
+        if (!strcmp(qn__tokenizer_info(t)->model, "gpt2") && strcmp(qn__tokenizer_info(t)->pre, "gemma4") != 0 &&
+            qn__utf8_valid(text, n))
+            assert_true(round_trip(t, ids, n_ids, text, n));
     } else {
         (void)snprintf(label, sizeof label, "%s special=%d text=\"%.*s\"", file, special, n > 120 ? 120 : (int)n, text);
         show(t, label, ids, n_ids, want);

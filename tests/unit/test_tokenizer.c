@@ -327,6 +327,9 @@ static void rule_sets(void **state)
         {"seed-coder", "a+\nb", "a|+|\n|b"},
         {"bailingmoe", "a+\nb\n\n", "a|+\n|b|\n\n"},
         {"youtu", "한국x", "한국|x"},
+        {"k2-horizon", "a\u0301b 1234", "a\u0301b| |123|4"},
+        {"minicpm5", "a1234 b", "a|123|4| b"},
+        {"laguna", "a\n\n b12", "a|\n\n| b|1|2"},
         {"gemma4", "a b\n\nc", "a b|\n\n|c"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -544,6 +547,48 @@ static void refused(void **state)
     open_fails(b, QN_EFORMAT, "eos_token_id");
 }
 
+/* Files with bytes changed: refused with a sentence, or a tokenizer whose ids stay in its vocabulary. */
+static void ten_thousand_mutations(void **state)
+{
+    (void)state;
+    uint32_t seed = 99;
+    int opened = 0, refusals = 0;
+    for (int i = 0; i < 10000; i++) {
+        gb b = i % 5 == 0   ? bpe_file("gpt-2")
+               : i % 5 == 1 ? spm_file("llama", true)
+               : i % 5 == 2 ? charsmap_file(0x100, 0, 0)
+               : i % 5 == 3 ? bert_file(false)
+                            : bert_file(true);
+        for (uint32_t k = next_random(&seed) % 4 + 1; k; k--)
+            b.p[24 + next_random(&seed) % (b.n - 24)] ^= (unsigned char)(1u << next_random(&seed) % 8);
+        qn_gguf *g = NULL;
+        qn_tokenizer *t = NULL;
+        qn_err err = {0};
+        int32_t *ids = NULL;
+        size_t n = 0;
+        if (!qn__gguf_open_memory(b.p, b.n, "t.gguf", &g, &err)) {
+            qn_status st = qn__tokenizer_open(g, &t, &err);
+            assert_true(st == QN_OK || (err.what[0] && err.where[0] && (st == QN_EFORMAT || st == QN_EUNSUPPORTED)));
+            opened += st == QN_OK;
+            refusals += st != QN_OK;
+        }
+        if (t) {
+            static const char text[] = "hello wo\n  12 aAb </s><tool>playing caf\xC3\xA9 \xFF";
+            assert_int_equal(qn__tokenize(t, text, sizeof text - 1, i & 1, QN_BOS_AUTO, &ids, &n, &err), QN_OK);
+            for (size_t k = 0; k < n; k++)
+                assert_true(ids[k] >= 0 && ids[k] < qn__tokenizer_info(t)->n_vocab);
+        }
+        qn_free(ids);
+        qn__tokenizer_close(t);
+        qn__gguf_close(g);
+        gb_free(&b);
+    }
+    assert_true(opened > 1000 && refusals > 100);
+    print_message(
+        "figure: tokenizer metadata: 10000 mutations, %d opened, %d refused by the tokenizer, the rest by the reader\n",
+        opened, refusals);
+}
+
 static void tolerated(void **state)
 {
     (void)state;
@@ -623,6 +668,7 @@ int main(void)
         cmocka_unit_test(whole_characters_only),
         cmocka_unit_test(refused),
         cmocka_unit_test(tolerated),
+        cmocka_unit_test(ten_thousand_mutations),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
