@@ -1,0 +1,9 @@
+/* commands.h - the commands that main knows. */
+#ifndef QN_CLI_COMMANDS_H
+#define QN_CLI_COMMANDS_H
+
+#include "cli/args.h"
+
+extern const cli_command cli_cmd_run, cli_cmd_show, cli_cmd_tokenize, cli_cmd_render, cli_cmd_logits, cli_cmd_perplexity;
+
+#endif

@@ -1,0 +1,138 @@
+/* generate.c - one request from token ids to streamed text: progress while the prompt is read, Ctrl-C, the timings. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/io.h"
+#include "cli/progress.h"
+#include "cli/run.h"
+#include "cli/term.h"
+
+static bool keep(run_answer *a, const char *p, size_t n)
+{
+    if (a->cap - a->n < n) {
+        size_t cap = a->cap ? a->cap : 1024;
+        while (cap - a->n < n)
+            cap *= 2;
+        char *text = realloc(a->text, cap);
+        if (!text)
+            return false;
+        a->text = text;
+        a->cap = cap;
+    }
+    memcpy(a->text + a->n, p, n);
+    a->n += n;
+    return true;
+}
+
+static int take_text(const qn_event *ev, bool show, run_answer *a)
+{
+    if (!ev->n_text)
+        return CLI_OK;
+    if (!keep(a, ev->text, ev->n_text))
+        return cli_fail_text("run", "out of memory");
+    if (!show)
+        return CLI_OK;
+    const int rc = cli_put_safe(ev->text, ev->n_text);
+    return rc == CLI_OK ? cli_flush() : rc;
+}
+
+/* Until END, or until something failed. */
+static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
+{
+    for (;;) {
+        qn_event ev;
+        qn_err err;
+        /* Asked again at each event: cancelling twice is no harm, and no signal can meet a request that is closed. */
+        if (term_interrupted())
+            qn_request_cancel(r);
+        if (qn_request_next(r, &ev, &err) != QN_OK) {
+            cli_progress_clear(bar);
+            return cli_fail(&err);
+        }
+        if (ev.kind == QN_EVENT_PREFILL) {
+            cli_progress_at(bar, "reading", (size_t)ev.done, (size_t)ev.total);
+            continue;
+        }
+        cli_progress_clear(bar);
+        if (ev.kind == QN_EVENT_END) {
+            a->reason = ev.reason;
+            a->timings = ev.timings;
+            return CLI_OK;
+        }
+        const int rc = take_text(&ev, show, a);
+        if (rc != CLI_OK)
+            return rc;
+    }
+}
+
+int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool show, run_answer *a)
+{
+    qn_request_options o;
+    qn_request_options_init(&o);
+    o.tokens = ids;
+    o.n_tokens = n_ids;
+    o.max_tokens = s->o->max_tokens;
+    o.sampling = s->sampling;
+    o.stop = s->o->stop.v;
+    o.n_stop = s->o->stop.n;
+    qn_request *r = NULL;
+    qn_err err;
+    if (qn_request_open(s->engine, &o, &r, &err) != QN_OK)
+        return cli_fail(&err);
+    cli_progress bar;
+    cli_progress_start(&bar, !s->o->quiet);
+    const int rc = events(r, show, a, &bar);
+    qn_request_close(r);
+    return rc;
+}
+
+void run_answer_free(run_answer *a)
+{
+    free(a->text);
+    memset(a, 0, sizeof *a);
+}
+
+const char *run_reason_name(qn_end_reason r)
+{
+    switch (r) {
+    case QN_END_STOP: return "stop";
+    case QN_END_STOP_STRING: return "stop_string";
+    case QN_END_LENGTH: return "length";
+    case QN_END_CONTEXT: return "context";
+    case QN_END_CANCELLED: return "cancelled";
+    }
+    return "unknown";
+}
+
+const char *run_reason_words(qn_end_reason r)
+{
+    switch (r) {
+    case QN_END_STOP: return "the model ended its answer";
+    case QN_END_STOP_STRING: return "a stop text came";
+    case QN_END_LENGTH: return "-n reached";
+    case QN_END_CONTEXT: return "the context is full";
+    case QN_END_CANCELLED: return "stopped by Ctrl-C";
+    }
+    return "unknown";
+}
+
+static double rate(int32_t n, double s)
+{
+    return s > 0 ? (double)n / s : 0;
+}
+
+void run_put_timings(const run_answer *a)
+{
+    const qn_timings *t = &a->timings;
+    const int32_t computed = t->prompt_tokens - t->cached_tokens;
+    fprintf(stderr, "[prompt %d tokens", (int)t->prompt_tokens);
+    if (t->cached_tokens)
+        fprintf(stderr, ", %d cached", (int)t->cached_tokens);
+    if (computed > 0 && t->prefill_s > 0)
+        fprintf(stderr, ", %.1f tok/s", rate(computed, t->prefill_s));
+    fprintf(stderr, "; answer %d tokens", (int)t->generated_tokens);
+    if (t->generated_tokens > 0 && t->decode_s > 0)
+        fprintf(stderr, ", %.1f tok/s", rate(t->generated_tokens, t->decode_s));
+    fprintf(stderr, "; %s]\n", run_reason_words(a->reason));
+}

@@ -1,0 +1,170 @@
+/* io.c - see io.h. */
+#include "cli/io.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/term.h"
+
+int cli_fail(const qn_err *err)
+{
+    fprintf(stderr, "quern: %s%s%s\n", err->where, err->where[0] ? ": " : "", err->what);
+    return err->code == QN_ECANCELLED ? CLI_INTERRUPTED : CLI_FAILED;
+}
+
+int cli_fail_text(const char *where, const char *fmt, ...)
+{
+    va_list ap;
+    fprintf(stderr, "quern: %s: ", where);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return CLI_FAILED;
+}
+
+/* ---- stdout ---------------------------------------------------------------------------------------------------- */
+
+/* ferror is sticky, so that only the first failure gets here. */
+static int put_failed(int e)
+{
+    if (e != EPIPE)
+        cli_fail_text("standard output", "cannot write: %s", strerror(e));
+    return CLI_FAILED;
+}
+
+int cli_put(const char *p, size_t n)
+{
+    if (ferror(stdout))
+        return CLI_FAILED;
+    errno = 0;
+    return fwrite(p, 1, n, stdout) == n ? CLI_OK : put_failed(errno);
+}
+
+int cli_printf(const char *fmt, ...)
+{
+    if (ferror(stdout))
+        return CLI_FAILED;
+    va_list ap;
+    va_start(ap, fmt);
+    errno = 0;
+    const int n = vprintf(fmt, ap);
+    va_end(ap);
+    return n >= 0 ? CLI_OK : put_failed(errno);
+}
+
+int cli_flush(void)
+{
+    if (ferror(stdout))
+        return CLI_FAILED;
+    errno = 0;
+    return fflush(stdout) == 0 ? CLI_OK : put_failed(errno);
+}
+
+/* Length of the control character at p (C0 but newline and tab, DEL, and C1 in its two-byte form), else 0. */
+static size_t control(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x20)
+        return p[0] != '\n' && p[0] != '\t';
+    if (p[0] == 0x7F)
+        return 1;
+    return n > 1 && p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0 ? 2 : 0;
+}
+
+int cli_put_safe(const char *p, size_t n)
+{
+    if (!term_is_terminal(TERM_OUT))
+        return cli_put(p, n);
+    size_t from = 0;
+    for (size_t i = 0; i < n;) {
+        const size_t len = control((const unsigned char *)p + i, n - i);
+        if (!len) {
+            i++;
+            continue;
+        }
+        const unsigned char c = (unsigned char)p[i];
+        /* U+2400.. pictures of C0, U+2421 of DEL, U+FFFD for C1 */
+        const unsigned char low = c == 0x7F ? 0xA1 : (unsigned char)(0x80 + c);
+        const char picture[4] = {(char)0xE2, (char)0x90, (char)low, 0};
+        if (cli_put(p + from, i - from) != CLI_OK || cli_put(len == 1 ? picture : "\xEF\xBF\xBD", 3) != CLI_OK)
+            return CLI_FAILED;
+        i += len;
+        from = i;
+    }
+    return cli_put(p + from, n - from);
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------------- */
+
+int cli_read(const char *path, char **text, size_t *n)
+{
+    const bool in = strcmp(path, "-") == 0;
+    const char *name = in ? "standard input" : path;
+    FILE *f = in ? stdin : fopen(path, "rb");
+    if (!f)
+        return cli_fail_text(name, "cannot open: %s", strerror(errno));
+    int rc = CLI_FAILED;
+    char *data = NULL; /* one byte is kept for the terminator */
+    size_t len = 0, cap = 0, got;
+    do {
+        if (cap - len < 2) {
+            cap = cap ? cap * 2 : 4096;
+            char *p = cap <= CLI_MAX_TEXT * 2 ? realloc(data, cap) : NULL;
+            if (!p) {
+                if (cap > CLI_MAX_TEXT * 2)
+                    cli_fail_text(name, "is larger than the %zu bytes that are read at most", CLI_MAX_TEXT);
+                else
+                    cli_fail_text(name, "does not fit the memory");
+                goto out;
+            }
+            data = p;
+        }
+        errno = 0;
+        got = fread(data + len, 1, cap - len - 1, f);
+        len += got;
+    } while (got);
+    if (ferror(f)) {
+        cli_fail_text(name, "cannot read: %s", strerror(errno));
+        goto out;
+    }
+    data[len] = 0;
+    *text = data;
+    *n = len;
+    data = NULL;
+    rc = CLI_OK;
+out:
+    free(data);
+    if (!in)
+        fclose(f);
+    return rc;
+}
+
+/* Bytes of the well-formed character at p, 0 when it is none (overlong forms, surrogates and values over U+10FFFF are
+ * malformed). */
+static size_t utf8(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x80)
+        return 1;
+    const size_t len = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : p[0] >= 0xE0 && p[0] <= 0xEF ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
+    if (!len || len > n)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xC0) != 0x80)
+            return 0;
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
+        (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return len;
+}
+
+size_t cli_utf8_bad(const char *p, size_t n)
+{
+    size_t i = 0, len;
+    while (i < n && (len = utf8((const unsigned char *)p + i, n - i)) > 0)
+        i += len;
+    return i;
+}

@@ -1,0 +1,44 @@
+/* open.c - see open.h. */
+#include "cli/open.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/io.h"
+
+int cli_engine_check(const cli_command *c, const cli_engine *o)
+{
+    if (!o->cpu)
+        return CLI_GO;
+    enum { MOST = 16 };
+    const char *names[MOST];
+    const size_t n = qn_cpu_levels(names, MOST);
+    char list[160] = "";
+    for (size_t i = 0; i < n && i < MOST; i++) {
+        if (strcmp(names[i], o->cpu) == 0)
+            return CLI_GO;
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    return cli_usage(c, "--cpu: '%s' is no level of this machine; it has %s", o->cpu, list);
+}
+
+int cli_model_open(const char *path, qn_open how, qn_model **out)
+{
+    qn_err err;
+    return qn_model_open(path, how, out, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+}
+
+int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)
+{
+    qn_engine_options e;
+    qn_engine_options_init(&e);
+    e.n_ctx = o->ctx;
+    e.n_threads = o->threads;
+    e.n_chunk = o->chunk;
+    e.max_seqs = 1;
+    e.kv = (qn_kv_type)o->kv;
+    e.cpu = o->cpu;
+    qn_err err;
+    return qn_engine_open(m, &e, out, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+}

@@ -1,0 +1,32 @@
+/* open.h - the options by which every command opens an engine, and the opening. */
+#ifndef QN_CLI_OPEN_H
+#define QN_CLI_OPEN_H
+
+#include "cli/args.h"
+#include "quern.h"
+
+typedef struct cli_engine {
+    int32_t ctx, threads, chunk;
+    int kv; /* qn_kv_type */
+    const char *cpu;
+} cli_engine;
+
+/* Rows for a command's table; `m` is the cli_engine inside its struct `type`. */
+#define CLI_ENGINE_OPTIONS(type, m, ctx_help)                                                                          \
+    {"--ctx", NULL, CLI_INT, "N", offsetof(type, m.ctx), 1, 16777216, ctx_help},                                       \
+        {"--threads", "-t", CLI_INT, "N", offsetof(type, m.threads), 1, 512, "threads (default: chosen from the machine)"}, \
+        {"--chunk", NULL, CLI_INT, "N", offsetof(type, m.chunk), 1, 65536,                                             \
+         "prompt tokens read in one step; changes the speed and never the result"},                                    \
+        {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \
+    {                                                                                                                  \
+        "--cpu", NULL, CLI_TEXT, "LEVEL", offsetof(type, m.cpu), 0, 0,                                                 \
+            "kernel level: ref, avx2 or avx512 (default: $QUERN_CPU, then the best that the machine has)"              \
+    }
+
+/* Check what can be checked before a file is touched. */
+int cli_engine_check(const cli_command *c, const cli_engine *o);
+/* Open an engine for one sequence; `m` was opened QN_OPEN_FULL. CLI_OK or said why. */
+int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out);
+int cli_model_open(const char *path, qn_open how, qn_model **out);
+
+#endif
