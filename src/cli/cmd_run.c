@@ -240,6 +240,7 @@ static int run(const cli_command *c, int argc, char **argv)
     qn_sampling defaults;
     qn_sampling_init(&defaults);
     run_options o = {.temp = -1, .top_p = -1, .typical = 1, .repeat = 1, .max_tokens = -1};
+    o.engine.chunk = 256; /* smaller steps than the library's: the progress bar moves while a large model reads */
     o.penalty_last_n = defaults.penalty_last_n;
     o.dry_base = (double)defaults.dry_base;
     o.dry_allowed_length = defaults.dry_allowed_length;

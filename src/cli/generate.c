@@ -43,9 +43,6 @@ static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
     for (;;) {
         qn_event ev;
         qn_err err;
-        /* Asked again at each event: cancelling twice is no harm, and no signal can meet a request that is closed. */
-        if (term_interrupted())
-            qn_request_cancel(r);
         if (qn_request_next(r, &ev, &err) != QN_OK) {
             cli_progress_clear(bar);
             return cli_fail(&err);
@@ -66,6 +63,11 @@ static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
     }
 }
 
+static void cancel(void *request)
+{
+    qn_request_cancel(request);
+}
+
 int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool show, run_answer *a)
 {
     qn_request_options o;
@@ -82,7 +84,11 @@ int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool sh
         return cli_fail(&err);
     cli_progress bar;
     cli_progress_start(&bar, !s->o->quiet);
+    term_on_interrupt(cancel, r);
+    if (term_interrupted()) /* it came before the request was there */
+        qn_request_cancel(r);
     const int rc = events(r, show, a, &bar);
+    term_on_interrupt(NULL, NULL);
     qn_request_close(r);
     return rc;
 }

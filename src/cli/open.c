@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/io.h"
+#include "cli/term.h"
 
 int cli_engine_check(const cli_command *c, const cli_engine *o)
 {
@@ -40,5 +41,8 @@ int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)
     e.kv = (qn_kv_type)o->kv;
     e.cpu = o->cpu;
     qn_err err;
-    return qn_engine_open(m, &e, out, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+    term_hold_signals();
+    const qn_status s = qn_engine_open(m, &e, out, &err);
+    term_unhold_signals();
+    return s == QN_OK ? CLI_OK : cli_fail(&err);
 }
