@@ -103,12 +103,12 @@ static void put_file(const json_t *r)
     cli_printf(", %s version %.0f\n", string(r, "format"), number(r, "version"));
     label("architecture");
     put(string(r, "architecture"));
-    if (!json_is_true(json_object_get(r, "supported"))) {
-        put(" (does not run here: ");
-        put(string(r, "unsupported_because"));
-        put(")");
-    }
     put("\n");
+    if (!json_is_true(json_object_get(r, "supported"))) {
+        label("does not run");
+        put(string(r, "unsupported_because"));
+        put("\n");
+    }
 }
 
 static void put_quantisation(const json_t *r)
