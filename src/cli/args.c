@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +42,12 @@ bool cli_number(const char *text, size_t n, long long min, long long max, long l
 
 bool cli_real(const char *text, double min, double max, double *out)
 {
-    /* strtod takes blanks, hexadecimal and nan: none of them is meant here. Infinities are, where the range has them. */
-    if (!*text || text[strspn(text, "0123456789+-.eEinfINF")])
+    /* strtod takes blanks, hexadecimal, inf and nan: none of them is meant here. */
+    if (!*text || text[strspn(text, "0123456789+-.eE")])
         return false;
     char *end;
     const double v = strtod(text, &end);
-    if (end == text || *end || isnan(v) || v < min || v > max)
+    if (end == text || *end || v < min || v > max)
         return false;
     *out = v;
     return true;

@@ -153,6 +153,8 @@ static int turn(chat *c, const char *text, size_t n)
         if (!s->o->quiet)
             run_put_timings(&a);
     }
+    if (rc != CLI_OK && !s->raw)
+        fprintf(stderr, "[this message is dropped; the conversation is as it was before (/reset empties it)]\n");
     if (!s->raw && (!said || !run_add(s, "assistant", a.text ? a.text : "", a.n)))
         run_drop_last(s);
     run_answer_free(&a);
@@ -168,7 +170,8 @@ int run_chat(run_session *s)
     if (!e)
         return cli_fail_text("run", "the terminal cannot be edited on; give the prompt with -p TEXT");
     if (!s->o->quiet)
-        fprintf(stderr, "Type a message; /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves.\n");
+        fprintf(stderr, "%sType a message; /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves.\n",
+                s->raw ? "Each message is completed by itself. " : "");
     int rc = CLI_OK;
     bool asked = false;
     term_catch();

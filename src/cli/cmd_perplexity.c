@@ -18,7 +18,7 @@ typedef struct perplexity_options {
 static bool on_progress(void *arg, size_t done, size_t total, double ppl)
 {
     (void)ppl;
-    cli_progress_at(arg, "measuring", done, total);
+    cli_progress_at(arg, "measuring", "windows", done, total);
     return !term_interrupted();
 }
 

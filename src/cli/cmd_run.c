@@ -1,5 +1,4 @@
 /* cmd_run.c - `quern run`: options, what the prompt is, and the answer to one prompt. The chat is in chat.c. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +20,9 @@ static int read_bias(const cli_command *c, const cli_list *l, qn_logit_bias **ou
         long long id;
         double value;
         if (!eq || !cli_number(l->v[i], (size_t)(eq - l->v[i]), 0, INT32_MAX, &id) ||
-            !cli_real(eq + 1, -INFINITY, 1e9, &value)) {
+            !cli_real(eq + 1, -1e9, 1e9, &value)) {
             free(b);
-            return cli_usage(c, "--logit-bias: '%s' is not ID=+X, such as 42=-3.5 or 42=-inf", l->v[i]);
+            return cli_usage(c, "--logit-bias: '%s' is not ID=+X, such as 42=-3.5", l->v[i]);
         }
         b[i] = (qn_logit_bias){.token = (int32_t)id, .bias = (float)value};
     }
@@ -296,7 +295,7 @@ static const cli_option options[] = {
     {"--dry-allowed-length", NULL, CLI_INT, "N", AT(dry_allowed_length), 0, INT32_MAX,
      "repetitions up to this length are free (default 2)"},
     {"--logit-bias", NULL, CLI_LIST, "ID=+X", AT(bias), 0, 0,
-     "add X to a token's logit (-inf: never that token); may be repeated"},
+     "add X to a token's logit (-1e9: never that token); may be repeated"},
     {"--seed", NULL, CLI_SEED, "N", AT(seed), 0, 0, "the same seed gives the same text (default 0)"},
     {"--json", NULL, CLI_FLAG, NULL, AT(json), 0, 0,
      "instead of the text as it comes, one JSON object at the end: text, reason, timings"},

@@ -48,7 +48,7 @@ static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
             return cli_fail(&err);
         }
         if (ev.kind == QN_EVENT_PREFILL) {
-            cli_progress_at(bar, "reading", (size_t)ev.done, (size_t)ev.total);
+            cli_progress_at(bar, "reading", "tokens", (size_t)ev.done, (size_t)ev.total);
             continue;
         }
         cli_progress_clear(bar);

@@ -13,7 +13,7 @@ void cli_progress_start(cli_progress *p, bool wanted)
     p->start = term_now();
 }
 
-void cli_progress_at(cli_progress *p, const char *what, size_t done, size_t total)
+void cli_progress_at(cli_progress *p, const char *what, const char *unit, size_t done, size_t total)
 {
     if (!p->on || !total)
         return;
@@ -34,8 +34,8 @@ void cli_progress_at(cli_progress *p, const char *what, size_t done, size_t tota
         bar[i] = i < full ? '#' : '.';
     bar[BAR] = 0;
     char line[160];
-    const int n = snprintf(line, sizeof line, "%s [%s] %3.0f %%  %zu of %zu tokens, %.0f s left", what, bar,
-                           100.0 * (double)done / (double)total, done, total, left);
+    const int n = snprintf(line, sizeof line, "%s [%s] %3.0f %%  %zu of %zu %s, %.0f s left", what, bar,
+                           100.0 * (double)done / (double)total, done, total, unit, left);
     /* A line as wide as the window would wrap and stay. */
     const int room = term_width() - 1;
     fprintf(stderr, "\r%.*s\033[K", n < room ? n : room, line);

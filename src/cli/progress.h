@@ -12,7 +12,8 @@ typedef struct cli_progress {
 } cli_progress;
 
 void cli_progress_start(cli_progress *p, bool wanted);
-void cli_progress_at(cli_progress *p, const char *what, size_t done, size_t total);
+/* "reading [####....]  50 %  512 of 1024 tokens, 3 s left" */
+void cli_progress_at(cli_progress *p, const char *what, const char *unit, size_t done, size_t total);
 void cli_progress_clear(cli_progress *p);
 
 #endif

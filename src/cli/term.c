@@ -105,6 +105,9 @@ static void on_resize(int s)
 static void handle(int signal_number, void (*f)(int))
 {
     struct sigaction a;
+    /* What the caller chose to ignore (nohup, a job in the background) stays ignored. */
+    if (sigaction(signal_number, NULL, &a) == 0 && a.sa_handler == SIG_IGN)
+        return;
     memset(&a, 0, sizeof a);
     a.sa_handler = f; /* no SA_RESTART: a read at the prompt must end */
     sigemptyset(&a.sa_mask);

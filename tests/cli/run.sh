@@ -33,7 +33,7 @@ quietly --raw -p 'def add(a, b):' -n 8; want_same "$T/out" "$T/raw"
 run run -p Hello -n 0; want_rc 0; no_out; want_err 'answer 0 tokens; -n reached'
 run run -p Hello -n 3; want_rc 0; want_err 'answer 3 tokens.*-n reached'
 run run -p Hello --logit-bias 2042=+1000; want_rc 0; want_err 'the model ended its answer'
-run run -p Hello --ctx 40 --logit-bias 2042=-inf --logit-bias 2040=-inf; want_rc 0; want_err 'the context is full'
+run run -p Hello --ctx 40 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9; want_rc 0; want_err 'the context is full'
 i=0; while [ $i -lt 500 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
 run run -f "$T/long" -q; want_rc 1; want_sentence; want_err '[0-9]{4} tokens.* 2048'; no_out
 run run -p 'Hello there' --ctx 4 -q; want_rc 1; want_sentence; want_err ' 4[^0-9]'
@@ -56,7 +56,7 @@ else
 fi
 
 # the reader goes away, the disk is full, the descriptors are closed
-forever="--raw -p def -q --logit-bias 2042=-inf --logit-bias 2040=-inf --ctx 1500"
+forever="--raw -p def -q --logit-bias 2042=-1e9 --logit-bias 2040=-1e9 --ctx 1500"
 what="a closed pipe"
 { timeout 60 "$Q" run $forever 2>"$T/err" </dev/null; echo $? >"$T/rc"; } | head -c 3 >/dev/null
 rc=$(cat "$T/rc"); want_rc 1; no_err
@@ -69,12 +69,4 @@ what="closed descriptors"
 "$Q" run -q -p Hello -n 2 </dev/null >&- 2>"$T/err"; rc=$?; want_rc 1
 "$Q" run -p Hello -n 2 </dev/null >"$T/out" 2>&-; rc=$?; want_rc 0; want_out .
 
-# Ctrl-C while the prompt is read and while the answer comes: stopped cleanly, exit code 130
-head -c 3000 "$T/long" >"$T/middle"
-what="Ctrl-C while reading"
-timeout --preserve-status -s INT 0.3 "$Q" run --cpu ref -t 1 --chunk 64 -f "$T/middle" -n 2000 >"$T/out" 2>"$T/err"; rc=$?
-want_rc 130; want_err 'stopped by Ctrl-C'
-what="Ctrl-C while answering"
-timeout --preserve-status -s INT 1 "$Q" run --cpu ref -t 1 --raw -p def --ctx 100000 --logit-bias 2042=-inf --logit-bias 2040=-inf >"$T/out" 2>"$T/err" </dev/null; rc=$?
-want_rc 130; want_err 'answer [1-9][0-9]* tokens.*stopped by Ctrl-C'; want_out .
 finish

@@ -46,7 +46,7 @@ for v in 0 -1 x 513; do bad --threads "$v"; done
 for v in 0 -1 x 16777217; do bad --ctx "$v"; done
 for v in 0 -5 2.5; do bad --chunk "$v"; done
 for v in f17 F16 '' f16\|f32; do bad --kv "$v"; done
-for v in 5 =1 5= x=1 5=x -1=2 5=nan; do bad --logit-bias "$v"; done
+for v in 5 =1 5= x=1 5=x -1=2 5=nan 5=-inf; do bad --logit-bias "$v"; done
 run run -p x --cpu avx9; want_rc 2; want_sentence; want_err "'avx9'"; want_err ref
 run run -p x --stop ''; want_rc 2; want_sentence; want_err '--stop'
 run run -p x --raw --system y; want_rc 2; want_sentence; want_err '--system'

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Ctrl-C while a long prompt is read (there the progress bar is seen too) and while the answer comes: stopped cleanly, with
+# the timings, exit code 130, the terminal as it was.
+. "$(dirname "$0")/common"
+command -v expect >/dev/null || { echo "skipped: expect is not installed"; exit 77; }
+i=0; while [ $i -lt 240 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
+TERM=xterm
+export Q T TERM
+what="Ctrl-C"
+: >"$T/err"
+timeout 120 expect -f "$(dirname "$0")/interrupt.exp" >"$T/log" 2>&1 || { wrong "$(tail -n 3 "$T/log")"; cat -v "$T/log"; }
+if PLANTED=1 timeout 60 expect -f "$(dirname "$0")/interrupt.exp" >/dev/null 2>&1; then wrong "the planted fault was not found"; fi
+finish
