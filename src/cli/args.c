@@ -199,8 +199,8 @@ static int set(const cli_command *c, const cli_option *o, const char *value, cha
     return CLI_GO;
 }
 
-/* Find the option of `word`; *value points behind its `=` (or behind a short name: -n5), NULL when the value is the next
- * word. */
+/* Find the option of `word`; *value points behind its `=` (or behind a short name: -n5), NULL when the value is the
+ * next word. */
 static const cli_option *find(const cli_command *c, const char *word, const char **value)
 {
     const size_t len = strcspn(word, "=");
@@ -320,8 +320,8 @@ void cli_help(const cli_command *c)
     printf("\nOptions:\n");
     for (size_t i = 0; i < c->n_options; i++) {
         const cli_option *o = &c->options[i];
-        const int n = printf("  %s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "", o->name, o->value ? " " : "",
-                             o->value ? o->value : "");
+        const int n = printf("  %s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "", o->name,
+                             o->value ? " " : "", o->value ? o->value : "");
         if (n >= COLUMN)
             printf("\n%*s", COLUMN, "");
         else

@@ -64,8 +64,9 @@ static void do_stats(chat *c, const char *arg)
     qn_engine_get_info(c->s->engine, &e);
     const qn_timings *t = &c->last.timings;
     fprintf(stderr, "[%s %s; %d threads, %s; context %d of %d tokens; KV cache %.1f MiB, %.1f KiB a token]\n",
-            c->s->info.architecture, c->s->info.name, (int)e.n_threads, e.cpu, (int)(t->prompt_tokens + t->generated_tokens),
-            (int)e.n_ctx, (double)e.kv_bytes / 1048576, (double)e.kv_bytes_per_token / 1024);
+            c->s->info.architecture, c->s->info.name, (int)e.n_threads, e.cpu,
+            (int)(t->prompt_tokens + t->generated_tokens), (int)e.n_ctx, (double)e.kv_bytes / 1048576,
+            (double)e.kv_bytes_per_token / 1024);
     fprintf(stderr, "[%d messages; temperature %g, top-p %g, seed %llu]\n", (int)json_array_size(c->s->messages),
             (double)c->s->sampling.temperature, (double)c->s->sampling.top_p, (unsigned long long)c->s->sampling.seed);
     if (c->turns)

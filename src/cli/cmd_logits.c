@@ -38,7 +38,9 @@ static int write_floats(const char *path, const float *v, size_t n)
 {
     term_file f;
     if (strcmp(path, "-") == 0)
-        return put_floats(stdout, v, n) ? CLI_OK : errno == EPIPE ? CLI_FAILED : cli_fail_text("standard output", "cannot write: %s", strerror(errno));
+        return put_floats(stdout, v, n) ? CLI_OK
+               : errno == EPIPE         ? CLI_FAILED
+                                        : cli_fail_text("standard output", "cannot write: %s", strerror(errno));
     if (!term_file_open(path, &f))
         return cli_fail_text(path, "cannot write: %s", strerror(errno));
     if (!put_floats(f.f, v, n)) {
@@ -70,12 +72,13 @@ static int compute(const char *path, logits_options *o, const int32_t *ids, size
     const size_t rows = (size_t)o->rows;
     logits = calloc(rows * (size_t)ei.n_vocab, sizeof *logits);
     if (!logits) {
-        rc = cli_fail_text("logits", "%zu rows of %d floats do not fit the memory; ask for fewer --rows", rows, (int)ei.n_vocab);
+        rc = cli_fail_text("logits", "%zu rows of %d floats do not fit the memory; ask for fewer --rows", rows,
+                           (int)ei.n_vocab);
         goto out;
     }
     qn_err err;
     rc = qn_logits(e, ids, n, rows, logits, &err) == QN_OK ? write_floats(o->out, logits, rows * (size_t)ei.n_vocab)
-                                                          : cli_fail(&err);
+                                                           : cli_fail(&err);
 out:
     free(logits);
     qn_engine_close(e);
@@ -109,7 +112,8 @@ static int logits(const cli_command *c, int argc, char **argv)
 }
 
 static const cli_option options[] = {
-    {"--tokens", NULL, CLI_TEXT, "1,5,9", offsetof(logits_options, tokens), 0, 0, "the token ids; nothing is added to them"},
+    {"--tokens", NULL, CLI_TEXT, "1,5,9", offsetof(logits_options, tokens), 0, 0,
+     "the token ids; nothing is added to them"},
     {"--rows", NULL, CLI_INT, "LAST_N", offsetof(logits_options, rows), 1, INT32_MAX,
      "the last N positions, ascending (default 1)"},
     {"--output", "-o", CLI_TEXT, "OUT.f32", offsetof(logits_options, out), 0, 0,

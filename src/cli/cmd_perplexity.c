@@ -25,11 +25,11 @@ static bool on_progress(void *arg, size_t done, size_t total, double ppl)
 static int put_result(const perplexity_options *o, const char *model, const qn_engine_info *e, const qn_perplexity *p)
 {
     if (!o->json)
-        return cli_printf("perplexity %.4f +- %.4f (%.5f nats per token; %zu of %zu tokens scored, context %d)\n", p->ppl,
-                          p->error, p->nll, p->n_scored, p->n_tokens, (int)e->n_ctx);
-    json_t *j = json_pack("{s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:i,s:s}", "model", model, "text", o->file, "perplexity", p->ppl, "error",
-                          p->error, "nll", p->nll, "scored", (json_int_t)p->n_scored, "tokens", (json_int_t)p->n_tokens, "ctx",
-                          (int)e->n_ctx, "cpu", e->cpu);
+        return cli_printf("perplexity %.4f +- %.4f (%.5f nats per token; %zu of %zu tokens scored, context %d)\n",
+                          p->ppl, p->error, p->nll, p->n_scored, p->n_tokens, (int)e->n_ctx);
+    json_t *j = json_pack("{s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:i,s:s}", "model", model, "text", o->file, "perplexity",
+                          p->ppl, "error", p->error, "nll", p->nll, "scored", (json_int_t)p->n_scored, "tokens",
+                          (json_int_t)p->n_tokens, "ctx", (int)e->n_ctx, "cpu", e->cpu);
     char *s = j ? json_dumps(j, JSON_COMPACT) : NULL;
     const int rc = s ? cli_printf("%s\n", s) : cli_fail_text("perplexity", "the result cannot be written as JSON");
     free(s);
@@ -95,18 +95,20 @@ static int perplexity(const cli_command *c, int argc, char **argv)
 }
 
 static const cli_option options[] = {
-    {"--file", "-f", CLI_TEXT, "TEXT", offsetof(perplexity_options, file), 0, 0, "the text to predict; - is standard input"},
+    {"--file", "-f", CLI_TEXT, "TEXT", offsetof(perplexity_options, file), 0, 0,
+     "the text to predict; - is standard input"},
     {"--json", NULL, CLI_FLAG, NULL, offsetof(perplexity_options, json), 0, 0, "the result as one JSON object"},
-    CLI_ENGINE_OPTIONS(perplexity_options, engine, "tokens in a window (default: 512, or less where the model states less)"),
+    CLI_ENGINE_OPTIONS(perplexity_options, engine,
+                       "tokens in a window (default: 512, or less where the model states less)"),
 };
 
 const cli_command cli_cmd_perplexity = {
     .name = "perplexity",
     .usage = "MODEL -f TEXT [--ctx N] [--json]",
     .summary = "Measure how well a model predicts a text (lower is better).",
-    .details = "The text is cut into windows of --ctx tokens; the second half of each is scored, so that every scored token has "
-               "at least half a window before it. The figure is exp(mean negative log-likelihood) with its standard error; "
-               "compare it only between runs with the same text, window and tokenizer.",
+    .details = "The text is cut into windows of --ctx tokens; the second half of each is scored, so that every scored "
+               "token has at least half a window before it. The figure is exp(mean negative log-likelihood) with its "
+               "standard error; compare it only between runs with the same text, window and tokenizer.",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

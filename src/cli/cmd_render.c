@@ -1,4 +1,5 @@
-/* cmd_render.c - template + messages -> the prompt's bytes and nothing else. Its form is fixed: other tools check us by it. */
+/* cmd_render.c - template + messages -> the prompt's bytes and nothing else. Its form is fixed: other tools check us by
+ * it. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -150,8 +151,8 @@ out:
 
 static const cli_option options[] = {
     {"--messages", NULL, CLI_TEXT, "CONV.json", offsetof(render_options, messages), 0, 0,
-     "the conversation: an array of OpenAI-style messages, or an object with \"messages\" (and \"tools\"); - reads standard "
-     "input"},
+     "the conversation: an array of OpenAI-style messages, or an object with \"messages\" (and \"tools\"); - reads "
+     "standard input"},
     {"--tools", NULL, CLI_TEXT, "TOOLS.json", offsetof(render_options, tools), 0, 0, "an array of OpenAI-style tools"},
     {"--var", NULL, CLI_LIST, "NAME=JSON", offsetof(render_options, vars), 0, 0,
      "set a variable of the template; may be repeated: --var enable_thinking=false --var bos_token='\"<s>\"'"},
@@ -166,9 +167,10 @@ const cli_command cli_cmd_render = {
     .usage = "MODEL|FILE.jinja --messages CONV.json [--tools TOOLS.json] [--var NAME=JSON]... [--no-generation-prompt] "
              "[--date YYYY-MM-DD]",
     .summary = "Turn a conversation into the prompt that a model's chat template makes of it.",
-    .details = "Writes the prompt's bytes and nothing else. With a model, its template and its tokens are used. Exit code 1 "
-               "and the reason where the template raises an exception.\n\nExample: echo '[{\"role\":\"user\",\"content\":\"hi\"}]' | "
-               "quern render embedded --messages -",
+    .details =
+        "Writes the prompt's bytes and nothing else. With a model, its template and its tokens are used. Exit code "
+        "1 and the reason where the template raises an exception.\n\nExample: echo "
+        "'[{\"role\":\"user\",\"content\":\"hi\"}]' | quern render embedded --messages -",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

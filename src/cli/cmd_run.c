@@ -140,11 +140,12 @@ static int put_json(const run_session *s, const run_answer *a)
     qn_engine_get_info(s->engine, &e);
     json_t *seed = s->o->seed <= INT64_MAX ? json_integer((json_int_t)s->o->seed)
                                            : json_sprintf("%llu", (unsigned long long)s->o->seed);
-    json_t *j = json_pack("{s:o,s:s,s:{s:i,s:i,s:i,s:f,s:f},s:f,s:o,s:s,s:i,s:i}", "text", json_text(a->text, a->n), "reason",
-                          run_reason_name(a->reason), "timings", "prompt_tokens", (int)t->prompt_tokens, "cached_tokens",
-                          (int)t->cached_tokens, "generated_tokens", (int)t->generated_tokens, "prefill_s", t->prefill_s,
-                          "decode_s", t->decode_s, "temperature", (double)s->sampling.temperature, "seed", seed, "cpu", e.cpu,
-                          "threads", (int)e.n_threads, "ctx", (int)e.n_ctx);
+    json_t *j =
+        json_pack("{s:o,s:s,s:{s:i,s:i,s:i,s:f,s:f},s:f,s:o,s:s,s:i,s:i}", "text", json_text(a->text, a->n), "reason",
+                  run_reason_name(a->reason), "timings", "prompt_tokens", (int)t->prompt_tokens, "cached_tokens",
+                  (int)t->cached_tokens, "generated_tokens", (int)t->generated_tokens, "prefill_s", t->prefill_s,
+                  "decode_s", t->decode_s, "temperature", (double)s->sampling.temperature, "seed", seed, "cpu", e.cpu,
+                  "threads", (int)e.n_threads, "ctx", (int)e.n_ctx);
     char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
     const int rc = line ? cli_printf("%s\n", line) : cli_fail_text("run", "the answer cannot be written as JSON");
     free(line);
@@ -194,8 +195,9 @@ static int prepare(run_session *s, const char *path, bool chat)
         return rc;
     qn_model_get_info(s->model, &s->info);
     if (s->info.embedded && !o->quiet)
-        fprintf(stderr, "This is the embedded seedling: a 3.7M-parameter demonstration and test model. It knows a few forms of\n"
-                        "code and talk and nothing about the world. Another model: quern run FILE.gguf\n");
+        fputs("This is the embedded seedling: a 3.7M-parameter demonstration and test model. It knows a few forms of\n"
+              "code and talk and nothing about the world. Another model: quern run FILE.gguf\n",
+              stderr);
     s->raw = o->raw;
     if (!s->raw && !s->info.has_chat_template) {
         s->raw = true;
@@ -271,7 +273,8 @@ out:
 #define AT(field) offsetof(run_options, field)
 static const cli_option options[] = {
     {"--prompt", "-p", CLI_TEXT, "TEXT", AT(prompt), 0, 0, "answer this and leave; what is piped in is put under it"},
-    {"--file", "-f", CLI_TEXT, "FILE", AT(file), 0, 0, "answer the text of a file (- is standard input); with -p, put under it"},
+    {"--file", "-f", CLI_TEXT, "FILE", AT(file), 0, 0,
+     "answer the text of a file (- is standard input); with -p, put under it"},
     {"--raw", NULL, CLI_FLAG, NULL, AT(raw), 0, 0, "no chat template: complete the text"},
     {"--system", NULL, CLI_TEXT, "TEXT", AT(system), 0, 0, "the system message"},
     {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "an array of OpenAI-style tools (JSON) for the template"},
@@ -279,14 +282,16 @@ static const cli_option options[] = {
      "tokens to generate at most; 0: only read the prompt; -1: until the context ends (default)"},
     {"--stop", NULL, CLI_LIST, "TEXT", AT(stop), 0, 0, "end before this text; may be repeated"},
     {"--temp", NULL, CLI_REAL, "X", AT(temp), 0, 100,
-     "temperature; 0 takes the likeliest token. Default: 0, but 0.7 (with --top-p 0.95) in a chat at a terminal with a model "
-     "that is not the embedded one"},
+     "temperature; 0 takes the likeliest token. Default: 0, but 0.7 (with --top-p 0.95) in a chat at a terminal "
+     "with a model that is not the embedded one"},
     {"--top-k", NULL, CLI_INT, "N", AT(top_k), 0, INT32_MAX, "the N likeliest tokens only (0: off)"},
     {"--top-p", NULL, CLI_REAL, "X", AT(top_p), 0, 1, "the likeliest tokens that make up X (1: off)"},
     {"--min-p", NULL, CLI_REAL, "X", AT(min_p), 0, 1, "tokens at least X times as likely as the likeliest (0: off)"},
     {"--typical", NULL, CLI_REAL, "X", AT(typical), 0, 1, "locally typical tokens that make up X (1: off)"},
-    {"--repeat-penalty", NULL, CLI_REAL, "X", AT(repeat), 0.01, 100, "make tokens that came already less likely (1: off)"},
-    {"--frequency-penalty", NULL, CLI_REAL, "X", AT(frequency), -100, 100, "the same, for each time that one came (0: off)"},
+    {"--repeat-penalty", NULL, CLI_REAL, "X", AT(repeat), 0.01, 100,
+     "make tokens that came already less likely (1: off)"},
+    {"--frequency-penalty", NULL, CLI_REAL, "X", AT(frequency), -100, 100,
+     "the same, for each time that one came (0: off)"},
     {"--presence-penalty", NULL, CLI_REAL, "X", AT(presence), -100, 100, "the same, once (0: off)"},
     {"--penalty-last-n", NULL, CLI_INT, "N", AT(penalty_last_n), -1, INT32_MAX,
      "tokens that the penalties look back at (-1: all)"},
@@ -300,7 +305,9 @@ static const cli_option options[] = {
     {"--json", NULL, CLI_FLAG, NULL, AT(json), 0, 0,
      "instead of the text as it comes, one JSON object at the end: text, reason, timings"},
     {"--quiet", "-q", CLI_FLAG, NULL, AT(quiet), 0, 0, "nothing on stderr but errors"},
-    CLI_ENGINE_OPTIONS(run_options, engine, "tokens that prompt and answer may have together (default: what the model states, at most 8192)"),
+    CLI_ENGINE_OPTIONS(
+        run_options, engine,
+        "tokens that prompt and answer may have together (default: what the model states, at most 8192)"),
 };
 
 const cli_command cli_cmd_run = {
@@ -308,14 +315,15 @@ const cli_command cli_cmd_run = {
     .usage = "[MODEL] [-p TEXT] [-f FILE] [OPTIONS]",
     .summary = "Chat with a model at the terminal, or answer one prompt.",
     .details =
-        "Without MODEL: the embedded demonstration model. Without -p and -f it chats where standard input is a terminal "
-        "(/help lists its commands); elsewhere the whole of standard input is one user message. One newline at the end of a "
-        "file or pipe is not part of the message; with --raw every byte counts.\n\n"
-        "The text goes to standard output as it comes, everything else to standard error; the last line there says how many "
-        "tokens were read (and how many of them were cached) and written, how fast, and why it stopped. A prompt that does not "
-        "fit the context is refused, never cut. Ctrl-C stops the answer; without a chat the exit code is then 130.\n\n"
-        "Examples:\n  quern run\n  quern run -p 'Write a function that adds two numbers.'\n  git diff | quern run model.gguf -p "
-        "'Explain this change.'",
+        "Without MODEL: the embedded demonstration model. Without -p and -f it chats where standard input is a "
+        "terminal (/help lists its commands); elsewhere the whole of standard input is one user message. One newline "
+        "at the end of a file or pipe is not part of the message; with --raw every byte counts.\n\n"
+        "The text goes to standard output as it comes, everything else to standard error; the last line there says "
+        "how many tokens were read (and how many of them were cached) and written, how fast, and why it stopped. A "
+        "prompt that does not fit the context is refused, never cut. Ctrl-C stops the answer; without a chat the "
+        "exit code is then 130.\n\n"
+        "Examples:\n  quern run\n  quern run -p 'Write a function that adds two numbers.'\n  git diff | quern run "
+        "model.gguf -p 'Explain this change.'",
     .min_operands = 0,
     .max_operands = 1,
     .options = options,

@@ -235,7 +235,8 @@ static void put_tensors(const json_t *r)
         json_array_foreach(json_object_get(t, "shape"), k, d)
         {
             const size_t used = strlen(shape);
-            snprintf(shape + used, sizeof shape - used, "%s%" JSON_INTEGER_FORMAT, k ? " x " : "", json_integer_value(d));
+            snprintf(shape + used, sizeof shape - used, "%s%" JSON_INTEGER_FORMAT, k ? " x " : "",
+                     json_integer_value(d));
         }
         cli_printf("    %-8s %-24s ", string(t, "type"), shape);
         put(string(t, "name"));
@@ -295,7 +296,8 @@ const cli_command cli_cmd_show = {
     .name = "show",
     .usage = "[MODEL] [--tensors] [--json]",
     .summary = "Say what a model file is: architecture, sizes, quantisation, context, tokens, template.",
-    .details = "Reads only the header of the file, however large it is. Without MODEL: the embedded demonstration model.",
+    .details =
+        "Reads only the header of the file, however large it is. Without MODEL: the embedded demonstration model.",
     .min_operands = 0,
     .max_operands = 1,
     .options = options,

@@ -15,7 +15,10 @@ typedef struct tokenize_options {
 
 static int digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* Hex to bytes, in place; false when a character is no digit or one is left over. */
@@ -105,8 +108,9 @@ const cli_command cli_cmd_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [--no-special] [--add-bos auto|yes|no] [--hex]",
     .summary = "Turn lines of text into token ids.",
-    .details = "Reads lines from standard input, without their newline and otherwise as they are, and writes for each one "
-               "JSON array of ids on a line of its own, at once.\n\nExample: echo 'def f(x):' | quern tokenize embedded",
+    .details =
+        "Reads lines from standard input, without their newline and otherwise as they are, and writes for each one "
+        "JSON array of ids on a line of its own, at once.\n\nExample: echo 'def f(x):' | quern tokenize embedded",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

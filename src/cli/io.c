@@ -149,7 +149,10 @@ static size_t utf8(const unsigned char *p, size_t n)
 {
     if (p[0] < 0x80)
         return 1;
-    const size_t len = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : p[0] >= 0xE0 && p[0] <= 0xEF ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
+    const size_t len = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
+                       : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
+                       : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                                      : 0;
     if (!len || len > n)
         return 0;
     for (size_t i = 1; i < len; i++)

@@ -21,9 +21,10 @@ static void overview(void)
     for (int i = 0; i < N_COMMANDS; i++)
         printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     printf("  %-12s %s\n", "help", "Explain a command: quern help COMMAND.");
-    printf("\nMODEL is the path of a GGUF file (of a split one, its first part) or `embedded`, the demonstration model\n"
-           "inside this program. `quern run` talks to that one.\n\n"
-           "Exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C.\n");
+    printf(
+        "\nMODEL is the path of a GGUF file (of a split one, its first part) or `embedded`, the demonstration model\n"
+        "inside this program. `quern run` talks to that one.\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C.\n");
 }
 
 static const cli_command *find(const char *name)

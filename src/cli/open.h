@@ -12,16 +12,17 @@ typedef struct cli_engine {
 } cli_engine;
 
 /* Rows for a command's table; `m` is the cli_engine inside its struct `type`. */
-#define CLI_ENGINE_OPTIONS(type, m, ctx_help)                                                                          \
-    {"--ctx", NULL, CLI_INT, "N", offsetof(type, m.ctx), 1, 16777216, ctx_help},                                       \
-        {"--threads", "-t", CLI_INT, "N", offsetof(type, m.threads), 1, 512, "threads (default: chosen from the machine)"}, \
-        {"--chunk", NULL, CLI_INT, "N", offsetof(type, m.chunk), 1, 65536,                                             \
-         "prompt tokens read in one step; changes the speed and never the result"},                                    \
-        {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \
-    {                                                                                                                  \
-        "--cpu", NULL, CLI_TEXT, "LEVEL", offsetof(type, m.cpu), 0, 0,                                                 \
-            "kernel level: ref, avx2 or avx512 (default: $QUERN_CPU, then the best that the machine has)"              \
-    }
+/* clang-format off */
+#define CLI_ENGINE_OPTIONS(type, m, ctx_help) \
+    {"--ctx", NULL, CLI_INT, "N", offsetof(type, m.ctx), 1, 16777216, ctx_help}, \
+    {"--threads", "-t", CLI_INT, "N", offsetof(type, m.threads), 1, 512, \
+     "threads (default: chosen from the machine)"}, \
+    {"--chunk", NULL, CLI_INT, "N", offsetof(type, m.chunk), 1, 65536, \
+     "prompt tokens read in one step; changes the speed and never the result"}, \
+    {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \
+    {"--cpu", NULL, CLI_TEXT, "LEVEL", offsetof(type, m.cpu), 0, 0, \
+     "kernel level: ref, avx2 or avx512 (default: $QUERN_CPU, then the best that the machine has)"}
+/* clang-format on */
 
 /* Check what can be checked before a file is touched. */
 int cli_engine_check(const cli_command *c, const cli_engine *o);

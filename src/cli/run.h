@@ -31,9 +31,9 @@ typedef struct run_session {
     qn_engine *engine;
     qn_sampling sampling; /* its bias points to `bias` */
     qn_logit_bias *bias;
-    bool raw;             /* no template: the text is completed */
-    char *tools;          /* JSON text, or NULL */
-    json_t *messages;     /* array; a system message, if any, stands first */
+    bool raw;         /* no template: the text is completed */
+    char *tools;      /* JSON text, or NULL */
+    json_t *messages; /* array; a system message, if any, stands first */
 } run_session;
 
 /* One answer. text grows as it comes; `reason` and `timings` are there when CLI_OK came back. */
@@ -59,8 +59,8 @@ int run_load(run_session *s, const char *path);
 int run_prompt_ids(const run_session *s, const char *text, size_t n, int32_t **ids, size_t *n_ids);
 
 /* ---- generate.c */
-/* Answer `ids`; with `show` the text goes to stdout as it comes. CLI_OK also when Ctrl-C stopped it (a->reason says so);
- * signals must have been caught by the caller. */
+/* Answer `ids`; with `show` the text goes to stdout as it comes. CLI_OK also when Ctrl-C stopped it (a->reason says
+ * so); signals must have been caught by the caller. */
 int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool show, run_answer *a);
 void run_answer_free(run_answer *a);
 const char *run_reason_name(qn_end_reason r);  /* for --json: "stop", ... */

@@ -16,12 +16,13 @@ bool term_is_terminal(int which);
 int term_width(void);
 double term_now(void);
 
-/* Between catch and release, Ctrl-C is counted instead of ending the process; the third in a row that nobody takes ends it
- * all the same. While caught, SIGTERM, SIGHUP, SIGQUIT and Ctrl-Z put the terminal back as term_catch found it before they
- * take effect. */
+/* Between catch and release, Ctrl-C is counted instead of ending the process; the third in a row that nobody takes ends
+ * it all the same. While caught, SIGTERM, SIGHUP, SIGQUIT and Ctrl-Z put the terminal back as term_catch found it
+ * before they take effect. */
 void term_catch(void);
 void term_release(void);
-/* While caught, each Ctrl-C also calls f(arg) from the handler, on the main thread; NULL ends that. f must be safe there. */
+/* While caught, each Ctrl-C also calls f(arg) from the handler, on the main thread; NULL ends that. f must be safe
+ * there. */
 void term_on_interrupt(void (*f)(void *arg), void *arg);
 /* Threads that are started between hold and unhold take no signals: handlers run on the main thread only. */
 void term_hold_signals(void);
@@ -36,12 +37,12 @@ bool term_take_resized(void);
 /* One byte of the keyboard: 1, 0 at its end, -1 when a signal came first (Ctrl-C, resize, resumed) or on an error. */
 int term_read_byte(unsigned char *out);
 
-/* $XDG_STATE_HOME/quern/NAME or ~/.local/state/quern/NAME; the folder is made (0700) and the file too (0600). False: there is
- * no such place. */
+/* $XDG_STATE_HOME/quern/NAME or ~/.local/state/quern/NAME; the folder is made (0700) and the file too (0600). False:
+ * there is no such place. */
 bool term_state_file(const char *name, char *out, size_t cap);
 
-/* A file that appears at `path` whole or not at all. A device or pipe is written directly. commit and abort close and free
- * it; each returns false with errno set when it failed. */
+/* A file that appears at `path` whole or not at all. A device or pipe is written directly. commit and abort close and
+ * free it; each returns false with errno set when it failed. */
 typedef struct term_file {
     FILE *f;
     char *target; /* where it goes, links followed; NULL when written directly */
