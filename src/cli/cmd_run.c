@@ -8,6 +8,8 @@
 #include "cli/run.h"
 #include "cli/term.h"
 
+enum { NOT_GIVEN = -2, EMBEDDED_TOKENS = 512 };
+
 /* ---- sampling -------------------------------------------------------------------------------------------------- */
 
 static int read_bias(const cli_command *c, const cli_list *l, qn_logit_bias **out)
@@ -36,6 +38,7 @@ static void set_sampling(run_session *s, bool chat)
     const run_options *o = s->o;
     const bool lively = chat && !s->info.embedded && o->temp < 0;
     qn_sampling *p = &s->sampling;
+    s->max_tokens = o->max_tokens != NOT_GIVEN ? o->max_tokens : s->info.embedded ? EMBEDDED_TOKENS : -1;
     qn_sampling_init(p);
     p->temperature = o->temp >= 0 ? (float)o->temp : lively ? 0.7f : 0.0f;
     p->top_p = o->top_p >= 0 ? (float)o->top_p : lively ? 0.95f : 1.0f;
@@ -240,7 +243,7 @@ static int run(const cli_command *c, int argc, char **argv)
 {
     qn_sampling defaults;
     qn_sampling_init(&defaults);
-    run_options o = {.temp = -1, .top_p = -1, .typical = 1, .repeat = 1, .max_tokens = -1};
+    run_options o = {.temp = -1, .top_p = -1, .typical = 1, .repeat = 1, .max_tokens = NOT_GIVEN};
     o.engine.chunk = 256; /* smaller steps than the library's: the progress bar moves while a large model reads */
     o.penalty_last_n = defaults.penalty_last_n;
     o.dry_base = (double)defaults.dry_base;
@@ -279,7 +282,8 @@ static const cli_option options[] = {
     {"--system", NULL, CLI_TEXT, "TEXT", AT(system), 0, 0, "the system message"},
     {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "an array of OpenAI-style tools (JSON) for the template"},
     {"--max-tokens", "-n", CLI_INT, "N", AT(max_tokens), -1, INT32_MAX,
-     "tokens to generate at most; 0: only read the prompt; -1: until the context ends (default)"},
+     "tokens to generate at most; 0: only read the prompt; -1: until the context ends. Default: -1, but 512 with the "
+     "embedded model, which does not always know when to stop"},
     {"--stop", NULL, CLI_LIST, "TEXT", AT(stop), 0, 0, "end before this text; may be repeated"},
     {"--temp", NULL, CLI_REAL, "X", AT(temp), 0, 100,
      "temperature; 0 takes the likeliest token. Default: 0, but 0.7 (with --top-p 0.95) in a chat at a terminal "

@@ -74,7 +74,7 @@ int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool sh
     qn_request_options_init(&o);
     o.tokens = ids;
     o.n_tokens = n_ids;
-    o.max_tokens = s->o->max_tokens;
+    o.max_tokens = s->max_tokens;
     o.sampling = s->sampling;
     o.stop = s->o->stop.v;
     o.n_stop = s->o->stop.n;
@@ -116,7 +116,7 @@ const char *run_reason_words(qn_end_reason r)
     switch (r) {
     case QN_END_STOP: return "the model ended its answer";
     case QN_END_STOP_STRING: return "a stop text came";
-    case QN_END_LENGTH: return "-n reached";
+    case QN_END_LENGTH: return "the limit of tokens (-n) is reached";
     case QN_END_CONTEXT: return "the context is full";
     case QN_END_CANCELLED: return "stopped by Ctrl-C";
     }

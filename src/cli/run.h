@@ -31,9 +31,10 @@ typedef struct run_session {
     qn_engine *engine;
     qn_sampling sampling; /* its bias points to `bias` */
     qn_logit_bias *bias;
-    bool raw;         /* no template: the text is completed */
-    char *tools;      /* JSON text, or NULL */
-    json_t *messages; /* array; a system message, if any, stands first */
+    int32_t max_tokens; /* of an answer; -1: until the context ends */
+    bool raw;           /* no template: the text is completed */
+    char *tools;        /* JSON text, or NULL */
+    json_t *messages;   /* array; a system message, if any, stands first */
 } run_session;
 
 /* One answer. text grows as it comes; `reason` and `timings` are there when CLI_OK came back. */

@@ -30,8 +30,8 @@ quietly --raw -p 'def add(a, b):' -n 8 --threads 1 --chunk 1; cp "$T/out" "$T/ra
 quietly --raw -p 'def add(a, b):' -n 8; want_same "$T/out" "$T/raw"
 
 # how long, and why it ended
-run run -p Hello -n 0; want_rc 0; no_out; want_err 'answer 0 tokens; -n reached'
-run run -p Hello -n 3; want_rc 0; want_err 'answer 3 tokens.*-n reached'
+run run -p Hello -n 0; want_rc 0; no_out; want_err 'answer 0 tokens; the limit of tokens \(-n\) is reached'
+run run -p Hello -n 3; want_rc 0; want_err 'answer 3 tokens.*; the limit of tokens \(-n\)'
 run run -p Hello --logit-bias 2042=+1000; want_rc 0; want_err 'the model ended its answer'
 run run -p Hello --ctx 40 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9; want_rc 0; want_err 'the context is full'
 i=0; while [ $i -lt 500 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
@@ -56,7 +56,7 @@ else
 fi
 
 # the reader goes away, the disk is full, the descriptors are closed
-forever="--raw -p def -q --logit-bias 2042=-1e9 --logit-bias 2040=-1e9 --ctx 1500"
+forever="--raw -p def -q --logit-bias 2042=-1e9 --logit-bias 2040=-1e9 -n -1 --ctx 1500"
 what="a closed pipe"
 { timeout 60 "$Q" run $forever 2>"$T/err" </dev/null; echo $? >"$T/rc"; } | head -c 3 >/dev/null
 rc=$(cat "$T/rc"); want_rc 1; no_err
