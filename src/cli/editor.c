@@ -128,6 +128,7 @@ static const char *read_line(cli_editor *e, const char *with, size_t *n)
     int count = 0;
     e->prompt = with;
     e->why = EDITOR_END;
+    el_set(e->line, EL_PREP_TERM, 1); /* before the prompt: a key pressed at the sight of it is ours already */
     const char *line = el_gets(e->line, &count);
     if (!line || count <= 0) {
         fputc('\n', term_is_terminal(TERM_OUT) ? stdout : stderr);
