@@ -14,7 +14,7 @@
 #include "kernels/act.h"
 #include "kernels/x86/x86.h"
 
-enum { TOKEN_TILE = 64 };
+enum { TOKEN_TILE = 64, AHEAD = 512 }; /* AHEAD: bytes of each row, prefetched */
 
 typedef struct panel {
     vi w[64];
@@ -181,48 +181,48 @@ typedef struct panel_dot {
     float *acc;
 } panel_dot;
 
-INLINE void prefetch(const qn_matmul *a, size_t from, size_t n)
-{
-    const char *w = a->w;
-    for (size_t i = 0; i < n; i += 64)
-        _mm_prefetch(w + from + i, _MM_HINT_T1);
-}
-
 typedef void unpack_fn(rows_at p, panel *u, int blocks);
 typedef void dot_fn(const panel_dot *d, const int T);
 
-/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. */
+/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. Lane i takes rows i*groups .. i*groups + groups-1 one after
+ * the other: VF_N streams that each run on through memory without a gap, as the hardware's prefetchers like it. Lanes whose
+ * rows are past the end repeat the last row and are not stored. */
 INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot)
 {
     _Alignas(64) float acc[TOKEN_TILE * VF_N];
     panel u;
-    const int n_blocks = a->k / size, per = 256 / size, panels = (n_blocks + per - 1) / per;
-    size_t group = (size_t)VF_N * a->w_stride, share = panels ? (group / (size_t)panels + 63) & ~(size_t)63 : 0;
-    for (int r = 0; r < a->rows; r += VF_N) {
-        int nr = a->rows - r < VF_N ? a->rows - r : VF_N;
+    const int n_blocks = a->k / size, per = 256 / size, groups = (a->rows + VF_N - 1) / VF_N;
+    for (int g = 0; g < groups; g++)
         for (int t0 = 0; t0 < a->tokens; t0 += TOKEN_TILE) {
             int nt = a->tokens - t0 < TOKEN_TILE ? a->tokens - t0 : TOKEN_TILE;
             const unsigned char *p[VF_N];
-            for (int i = 0; i < VF_N; i++) /* a short last group repeats its last row */
-                p[i] = (const unsigned char *)a->w + (size_t)(r + (i < nr ? i : nr - 1)) * a->w_stride;
+            for (int i = 0; i < VF_N; i++) {
+                int r = i * groups + g;
+                p[i] = (const unsigned char *)a->w + (size_t)(r < a->rows ? r : a->rows - 1) * a->w_stride;
+            }
             memset(acc, 0, (size_t)nt * VF_N * sizeof *acc);
-            for (int first = 0, step = 0; first < n_blocks; first += per, step++) {
+            for (int first = 0; first < n_blocks; first += per) {
                 int blocks = n_blocks - first < per ? n_blocks - first : per, t = 0;
-                if (t0 == 0 && r + 2 * VF_N <= a->rows)
-                    prefetch(a, (size_t)(r + VF_N) * a->w_stride + (size_t)step * share, share);
                 unpack(p, &u, blocks);
-                for (int i = 0; i < VF_N; i++)
+                for (int i = 0; i < VF_N; i++) {
+                    for (size_t o = AHEAD; o < AHEAD + (size_t)blocks * bytes && t0 == 0; o += 64)
+                        _mm_prefetch((const char *)p[i] + o, _MM_HINT_T1);
                     p[i] += (size_t)blocks * bytes;
+                }
                 panel_dot d = {&u, (const char *)a->x + (size_t)t0 * a->x_stride, a->x_stride, a->k, first, blocks, acc};
                 for (; t + TILE_T <= nt; t += TILE_T, d.x += TILE_T * a->x_stride, d.acc += TILE_T * VF_N)
                     dot(&d, TILE_T);
+                for (; TILE_T > 2 && t + 2 <= nt; t += 2, d.x += 2 * a->x_stride, d.acc += 2 * VF_N)
+                    dot(&d, 2);
                 for (; t < nt; t++, d.x += a->x_stride, d.acc += VF_N)
                     dot(&d, 1);
             }
-            for (int t = 0; t < nt; t++)
-                vf_store_n(a->y + (size_t)(t0 + t) * a->y_stride + (size_t)r, vf_load(acc + t * VF_N), nr);
+            for (int t = 0; t < nt; t++) {
+                float *y = a->y + (size_t)(t0 + t) * a->y_stride + (size_t)g;
+                for (int i = 0; i < VF_N && i * groups + g < a->rows; i++)
+                    y[(size_t)i * (size_t)groups] = acc[t * VF_N + i];
+            }
         }
-    }
 }
 
 #endif
