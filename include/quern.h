@@ -265,6 +265,54 @@ QN_API const char *qn_synth_shape(size_t i);
 /* The CPU levels this machine can run, best last: fills names[0..cap), returns how many there are. Static strings. */
 QN_API size_t qn_cpu_levels(const char **names, size_t cap);
 
+/* ---- quantising ------------------------------------------------------------------------------------------------ */
+
+/* The k-th file type that qn_quantize knows ("Q8_0", "Q6_K", ... "Q4_K_M", ...); NULL from the end on. Static. */
+QN_API const char *qn_quantize_type_name(size_t k);
+
+typedef struct qn_quantize_progress {
+    uint64_t done, total;   /* bytes of the input's tensors */
+    const char *tensor;     /* being worked on; valid during the call */
+    const char *from, *to;  /* its types */
+    size_t index, n_tensors;
+} qn_quantize_progress;
+
+typedef struct qn_quantize_options {
+    const char *type;      /* one of the names above, in either case of letters */
+    int32_t n_threads;     /* 0: one per processor */
+    const char *imatrix;   /* path of an importance matrix (GGUF), or NULL: every weight counts the same */
+    bool allow_requantize; /* else an input whose matrices are quantised already is refused: errors add up */
+    bool dry_run;          /* write nothing: only fill in the result */
+    bool (*progress)(void *arg, const qn_quantize_progress *p); /* several times a second; false cancels. NULL: none */
+    void *arg;
+} qn_quantize_options;
+QN_API void qn_quantize_options_init(qn_quantize_options *o);
+
+typedef struct qn_quantize_count {
+    const char *type; /* "Q4_K"; static */
+    uint64_t tensors, bytes;
+} qn_quantize_count;
+
+enum { QN_QUANTIZE_TYPES = 48 };
+
+typedef struct qn_quantize_result {
+    uint64_t bytes_in, bytes_out; /* whole files; bytes_out is exact, of a dry run too */
+    uint64_t tensors;
+    uint64_t fallbacks;           /* tensors whose rows the type's blocks do not divide, and which got another */
+    uint64_t weighted;            /* tensors whose importance was found */
+    qn_quantize_count types[QN_QUANTIZE_TYPES]; /* of the output; those that occur, most bytes first */
+    size_t n_types;
+} qn_quantize_result;
+
+/* Write the model at `in` (any part of a split one) to `out` with its matrices in smaller types: which matrix gets which is
+ * what files of that name have (embeddings, outputs, values more bits; norms, biases, routers unchanged). Metadata are
+ * copied; general.file_type and general.quantization_version are set. Memory stays bounded whatever the file's size. `out`
+ * appears whole or not at all and may not be the input. `out` may be NULL in a dry run; `result` may be NULL.
+ * Errors: QN_EINVAL (type, threads, out is in), QN_EIO, QN_EFORMAT (input, or a weight that is NaN or infinite),
+ * QN_EUNSUPPORTED (quantised already), QN_ECANCELLED, QN_ENOMEM. */
+QN_API qn_status qn_quantize(const char *in, const char *out, const qn_quantize_options *o, qn_quantize_result *result,
+                             qn_err *err);
+
 #ifdef __cplusplus
 }
 #endif

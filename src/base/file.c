@@ -51,6 +51,20 @@ void qn__map_willneed(const qn_map *m)
         (void)madvise((void *)(uintptr_t)m->data, m->size, MADV_WILLNEED);
 }
 
+void qn__map_done(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)p + n) & ~(page - 1);
+    if (from < to)
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+bool qn__same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 qn_status qn__read_stream(FILE *f, const char *name, size_t limit, char **out, size_t *n, qn_err *err)
 {
     char *data = NULL;
@@ -110,6 +124,9 @@ static void writer_free(qn_writer *w)
 
 qn_status qn__writer_open(const char *path, qn_writer **out, qn_err *err)
 {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* the rename would put a file in a device's place */
+        return qn__fail(err, QN_EIO, path, S_ISDIR(st.st_mode) ? "is a directory; name a file in it" : "is not a regular file");
     qn_writer *w = qn__calloc(1, sizeof *w);
     size_t n = strlen(path);
     if (!w || !(w->path = qn__strndup(path, n)) || !(w->temp = qn__alloc(n + 12))) {

@@ -332,6 +332,11 @@ uint32_t qn__gguf_parts(const qn_gguf *g)
     return g->n_parts;
 }
 
+const char *qn__gguf_part_name(const qn_gguf *g, uint32_t part)
+{
+    return g->parts[part].name;
+}
+
 size_t qn__gguf_n_tensors(const qn_gguf *g)
 {
     return g->n_tensors;

@@ -56,6 +56,7 @@ uint32_t qn__gguf_version(const qn_gguf *g);
 uint32_t qn__gguf_alignment(const qn_gguf *g);
 uint64_t qn__gguf_file_bytes(const qn_gguf *g); /* of all parts */
 uint32_t qn__gguf_parts(const qn_gguf *g);
+const char *qn__gguf_part_name(const qn_gguf *g, uint32_t part); /* its path */
 size_t qn__gguf_n_tensors(const qn_gguf *g);
 const qn_gguf_tensor *qn__gguf_tensor(const qn_gguf *g, size_t i);
 const qn_gguf_tensor *qn__gguf_find(const qn_gguf *g, const char *name); /* hashed; NULL when absent */
