@@ -176,10 +176,8 @@ static inline const qn_tok_pair *qn__tok_pair(const qn_tokenizer *t, int32_t lef
 }
 
 /* Binary heap of ascending keys, shared by the merging algorithms: (priority << 32 | position). */
-void qn__heap_down(uint64_t *h, size_t n, size_t i);
 bool qn__heap_push(qn_tok_run *r, size_t *n, uint64_t key);
 uint64_t qn__heap_pop(uint64_t *h, size_t *n);
-void qn__heap_make(uint64_t *h, size_t n);
 
 /* tokenizer_map.c */
 qn_status qn__tok_map_build(qn_tokenizer *t, const char *where, qn_err *err);

@@ -187,7 +187,7 @@ int32_t qn__byte_token_find(const qn_tokenizer *t, int b)
 
 /* ---- heap ---- */
 
-void qn__heap_down(uint64_t *h, size_t n, size_t i)
+static void heap_down(uint64_t *h, size_t n, size_t i)
 {
     uint64_t v = h[i];
     for (size_t c; (c = 2 * i + 1) < n; i = c) {
@@ -198,12 +198,6 @@ void qn__heap_down(uint64_t *h, size_t n, size_t i)
         h[i] = h[c];
     }
     h[i] = v;
-}
-
-void qn__heap_make(uint64_t *h, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;)
-        qn__heap_down(h, n, i);
 }
 
 bool qn__heap_push(qn_tok_run *r, size_t *n, uint64_t key)
@@ -223,7 +217,7 @@ uint64_t qn__heap_pop(uint64_t *h, size_t *n)
     uint64_t top = h[0], last = h[--*n];
     if (*n) {
         h[0] = last;
-        qn__heap_down(h, *n, 0);
+        heap_down(h, *n, 0);
     }
     return top;
 }
