@@ -72,17 +72,11 @@ static qn_status fill_info(qn_model *m, qn_err *err)
     i->file_bytes = qn__gguf_file_bytes(m->g);
     i->n_vocab = header_vocab(m->g);
     char key[128];
-    if (arch.p && arch.n < 64) {
+    static const char suffix[] = ".context_length";
+    if (arch.p && arch.n + sizeof suffix <= sizeof key) {
         int64_t v = 0;
-        qn_buf b = {0};
-        qn__buf_put(&b, arch.p, arch.n);
-        qn__buf_puts(&b, ".context_length");
-        if (b.failed) {
-            qn__buf_free(&b);
-            return qn__fail_mem(err, NULL);
-        }
-        memcpy(key, b.data, b.n + 1);
-        qn__buf_free(&b);
+        memcpy(key, arch.p, arch.n);
+        memcpy(key + arch.n, suffix, sizeof suffix);
         i->n_ctx_train = qn__gguf_int(m->g, key, 0, INT32_MAX, 0, &v, NULL) ? 0 : (int32_t)v;
     }
     if (m->tokenizer) {

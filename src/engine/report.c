@@ -253,9 +253,16 @@ static void put_tokenizer(report *r, json_t *o)
 {
     static const struct {
         const char *name, *key;
-    } special[] = {{"bos", "bos"}, {"eos", "eos"}, {"eot", "eot"}, {"eom", "eom"}, {"unk", "unknown"}, {"sep", "seperator"},
-                   {"pad", "padding"}, {"mask", "mask"}, {"cls", "cls"}, {"fim_pre", "fim_pre"}, {"fim_suf", "fim_suf"},
-                   {"fim_mid", "fim_mid"}, {"fim_pad", "fim_pad"}, {"fim_rep", "fim_rep"}, {"fim_sep", "fim_sep"}};
+    } special[] = {
+        {"bos", "tokenizer.ggml.bos_token_id"}, {"eos", "tokenizer.ggml.eos_token_id"},
+        {"eot", "tokenizer.ggml.eot_token_id"}, {"eom", "tokenizer.ggml.eom_token_id"},
+        {"unk", "tokenizer.ggml.unknown_token_id"}, {"sep", "tokenizer.ggml.seperator_token_id"},
+        {"pad", "tokenizer.ggml.padding_token_id"}, {"mask", "tokenizer.ggml.mask_token_id"},
+        {"cls", "tokenizer.ggml.cls_token_id"}, {"fim_pre", "tokenizer.ggml.fim_pre_token_id"},
+        {"fim_suf", "tokenizer.ggml.fim_suf_token_id"}, {"fim_mid", "tokenizer.ggml.fim_mid_token_id"},
+        {"fim_pad", "tokenizer.ggml.fim_pad_token_id"}, {"fim_rep", "tokenizer.ggml.fim_rep_token_id"},
+        {"fim_sep", "tokenizer.ggml.fim_sep_token_id"},
+    };
     json_t *t = json_object(), *s = json_object();
     json_t *model = value(r, qn__gguf_kv(r->g, "tokenizer.ggml.model")), *pre = value(r, qn__gguf_kv(r->g, "tokenizer.ggml.pre"));
     put(r, t, "model", model ? model : json_null());
@@ -270,12 +277,8 @@ static void put_tokenizer(report *r, json_t *o)
     if (texts)
         qn__gguf_arr_strs(kv, texts);
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
-        qn_buf key = {0};
         int64_t id = -1;
-        qn__buf_printf(&key, "tokenizer.ggml.%s_token_id", special[i].key);
-        bool absent = key.failed || qn__gguf_int(r->g, key.data, 0, INT32_MAX, -1, &id, NULL) || id < 0;
-        qn__buf_free(&key);
-        if (absent)
+        if (qn__gguf_int(r->g, special[i].key, 0, INT32_MAX, -1, &id, NULL) || id < 0)
             continue;
         json_t *one = json_object();
         put(r, one, "id", json_integer(id));

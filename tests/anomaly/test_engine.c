@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "quern.h"
 
 static qn_engine_options small(void)
@@ -57,8 +58,8 @@ static qn_status talk(qn_engine *e, const int32_t *ids, size_t n, int32_t max, i
     return st;
 }
 
-/* Everything once, from the file to an answer. */
-static qn_status life(int32_t *out, size_t *n_out, qn_err *err)
+/* Everything once, from the file to an answer; *report: a hash of the model's. */
+static qn_status life(int32_t *out, size_t *n_out, uint64_t *report, qn_err *err)
 {
     qn_model *m = NULL;
     qn_engine *e = NULL;
@@ -72,6 +73,8 @@ static qn_status life(int32_t *out, size_t *n_out, qn_err *err)
     ro.model = m;
     if (!st)
         st = qn_model_report(m, true, &json, err);
+    if (!st)
+        *report = qn__hash(json, strlen(json));
     if (!st)
         st = qn_render(&ro, &text, &n, err);
     if (!st)
@@ -95,20 +98,22 @@ static void allocation_fails(void **state)
     (void)state;
     int32_t want[8], got[8];
     size_t n_want, n_got;
+    uint64_t want_report, got_report = 0;
     qn_err err = {0};
     uint64_t before = qn__alloc_count();
-    assert_int_equal(life(want, &n_want, &err), QN_OK);
+    assert_int_equal(life(want, &n_want, &want_report, &err), QN_OK);
     uint64_t total = qn__alloc_count() - before;
     assert_int_equal(n_want, 4);
     uint64_t stride = 1 + total / 400, tried = 0, failed = 0;
     for (uint64_t i = 1; i <= total; i += i < 100 || i + 100 > total ? 1 : stride) {
         memset(&err, 0, sizeof err);
         qn__alloc_fail_at(i);
-        qn_status st = life(got, &n_got, &err);
+        qn_status st = life(got, &n_got, &got_report, &err);
         qn__alloc_fail_at(0);
         tried++;
         if (st == QN_OK) { /* something that can be done without: the answer is the same */
             assert_int_equal(n_got, n_want);
+            assert_true(got_report == want_report);
             assert_memory_equal(got, want, n_want * sizeof *want);
         } else {
             failed++;
