@@ -1,12 +1,16 @@
 /* matmul_float_vec.h - matmul with float activations; the body of matmul_float_avx2.c and matmul_float_avx512.c: F32, F16,
  * BF16, and the types without code of their own.
  *
- * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each; at the end the lanes are summed by
- * the tree of vf_sum. Several rows and tokens at once hide the latency; they do not meet. */
+ * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each, a last incomplete vector filled up
+ * with zeros; at the end the lanes are summed by the tree of vf_sum. Both ways below do just that:
+ *
+ *   few     a token or two: weights are converted as they are read
+ *   many    ROWS rows are converted a CHUNK at a time and multiplied with every token of a tile; the accumulators wait in
+ *           memory for the next chunk */
 #include "kernels/dequant.h"
 #include "kernels/x86/x86.h"
 
-enum { TOKENS = 4, ROWS = VF_N == 16 ? 4 : 2 }; /* a full tile: ROWS*TOKENS accumulators in registers */
+enum { ROWS = VF_N / 2, TOKENS = 3, TOKEN_TILE = 64, CHUNK = 256, MANY = 3, AHEAD = 512 };
 
 typedef struct weight {
     size_t size;
@@ -29,131 +33,186 @@ INLINE const float *x_row(const qn_matmul *a, int t)
     return (const float *)((const char *)a->x + (size_t)t * a->x_stride);
 }
 
-/* R rows from r, T tokens from t. */
-INLINE void tile(const qn_matmul *a, const weight wt, int r, int t, const int R, const int T)
+INLINE const unsigned char *w_row(const qn_matmul *a, int r)
 {
-    const unsigned char *w[ROWS * 2];
-    const float *x[TOKENS];
-    vf acc[ROWS * 2][TOKENS];
+    return (const unsigned char *)a->w + (size_t)r * a->w_stride;
+}
+
+/* ---- few ---- */
+
+INLINE void few_rows(const qn_matmul *a, const weight wt, int r, int t, const int R)
+{
+    const unsigned char *w[ROWS];
+    const float *x = x_row(a, t);
+    vf acc[ROWS];
     UNROLL
-    for (int i = 0; i < R; i++)
-        w[i] = (const unsigned char *)a->w + (size_t)(r + i) * a->w_stride;
-    UNROLL
-    for (int j = 0; j < T; j++)
-        x[j] = x_row(a, t + j);
-    UNROLL
-    for (int i = 0; i < R; i++)
-        UNROLL
-        for (int j = 0; j < T; j++)
-            acc[i][j] = vf_zero();
+    for (int i = 0; i < R; i++) {
+        w[i] = w_row(a, r + i);
+        acc[i] = vf_zero();
+    }
     int k = 0;
     for (; k + VF_N <= a->k; k += VF_N) {
-        vf xv[TOKENS];
-        UNROLL
-        for (int j = 0; j < T; j++)
-            xv[j] = vf_load(x[j] + k);
+        vf v = vf_load(x + k);
         UNROLL
         for (int i = 0; i < R; i++) {
-            vf v = wt.load(w[i] + (size_t)k * wt.size);
-            UNROLL
-            for (int j = 0; j < T; j++)
-                acc[i][j] = vf_fma(v, xv[j], acc[i][j]);
+            const unsigned char *p = w[i] + (size_t)k * wt.size;
+            _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T1);
+            acc[i] = vf_fma(wt.load(p), v, acc[i]);
         }
     }
     int left = a->k - k;
     UNROLL
     for (int i = 0; i < R; i++) {
-        vf v = left ? wt.load_n(w[i] + (size_t)k * wt.size, left) : vf_zero();
-        UNROLL
-        for (int j = 0; j < T; j++) {
-            if (left)
-                acc[i][j] = vf_fma(v, vf_load_n(x[j] + k, left), acc[i][j]);
-            a->y[(size_t)(t + j) * a->y_stride + (size_t)(r + i)] = vf_sum(acc[i][j]);
-        }
+        if (left)
+            acc[i] = vf_fma(wt.load_n(w[i] + (size_t)k * wt.size, left), vf_load_n(x + k, left), acc[i]);
+        a->y[(size_t)t * a->y_stride + (size_t)(r + i)] = vf_sum(acc[i]);
     }
 }
 
-INLINE void rows_of(const qn_matmul *a, const weight wt, int r, const int R)
-{
-    int t = 0;
-    for (; R <= ROWS && t + TOKENS <= a->tokens; t += TOKENS)
-        tile(a, wt, r, t, R, R <= ROWS ? TOKENS : 1);
-    for (; t < a->tokens; t++)
-        tile(a, wt, r, t, R, 1);
-}
-
-INLINE void matmul(const qn_matmul *a, const weight wt)
+INLINE void few(const qn_matmul *a, const weight wt)
 {
     int r = 0;
-    if (a->tokens < TOKENS)
-        for (; r + 2 * ROWS <= a->rows; r += 2 * ROWS)
-            rows_of(a, wt, r, 2 * ROWS);
     for (; r + ROWS <= a->rows; r += ROWS)
-        rows_of(a, wt, r, ROWS);
+        for (int t = 0; t < a->tokens; t++)
+            few_rows(a, wt, r, t, ROWS);
     for (; r < a->rows; r++)
-        rows_of(a, wt, r, 1);
+        for (int t = 0; t < a->tokens; t++)
+            few_rows(a, wt, r, t, 1);
+}
+
+/* ---- many ---- */
+
+/* dst[0..n) = elements k.. of a row of weights, filled up with zeros to whole vectors. */
+typedef void fill_fn(const unsigned char *row, qn_type type, int k, int n, float *dst);
+
+INLINE void convert(const unsigned char *row, int k, int n, float *dst, const weight wt)
+{
+    int i = 0;
+    for (; i + VF_N <= n; i += VF_N)
+        vf_store(dst + i, wt.load(row + (size_t)(k + i) * wt.size));
+    if (i < n)
+        vf_store(dst + i, wt.load_n(row + (size_t)(k + i) * wt.size, n - i));
+}
+
+/* acc[t][i] += w[i] * x[t] over elements k .. k+n of T tokens from t. */
+INLINE void chunk_tokens(const qn_matmul *a, const float (*w)[CHUNK], int t, int k, int n, vf (*acc)[ROWS], const int T)
+{
+    const float *x[TOKENS];
+    vf s[ROWS][TOKENS];
+    UNROLL
+    for (int j = 0; j < T; j++) {
+        x[j] = x_row(a, t + j) + k;
+        UNROLL
+        for (int i = 0; i < ROWS; i++)
+            s[i][j] = acc[j][i];
+    }
+    for (int c = 0; c < n; c += VF_N) {
+        vf v[TOKENS];
+        UNROLL
+        for (int j = 0; j < T; j++)
+            v[j] = n - c < VF_N ? vf_load_n(x[j] + c, n - c) : vf_load(x[j] + c);
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            vf q = vf_pin(vf_load(w[i] + c));
+            UNROLL
+            for (int j = 0; j < T; j++)
+                s[i][j] = vf_fma(q, v[j], s[i][j]);
+        }
+    }
+    UNROLL
+    for (int j = 0; j < T; j++)
+        UNROLL
+        for (int i = 0; i < ROWS; i++)
+            acc[j][i] = s[i][j];
+}
+
+/* nr rows from r, nt tokens from t0. */
+INLINE void many_rows(const qn_matmul *a, qn_type type, fill_fn *fill, int r, int nr, int t0, int nt)
+{
+    _Alignas(64) float w[ROWS][CHUNK];
+    vf acc[TOKEN_TILE][ROWS];
+    for (int t = 0; t < nt; t++)
+        for (int i = 0; i < ROWS; i++)
+            acc[t][i] = vf_zero();
+    for (int k = 0; k < a->k; k += CHUNK) {
+        int n = a->k - k < CHUNK ? a->k - k : CHUNK, t = 0;
+        for (int i = 0; i < ROWS; i++) /* a short last group repeats its last row */
+            fill(w_row(a, r + (i < nr ? i : nr - 1)), type, k, n, w[i]);
+        for (; t + TOKENS <= nt; t += TOKENS)
+            chunk_tokens(a, w, t0 + t, k, n, acc + t, TOKENS);
+        for (; t < nt; t++)
+            chunk_tokens(a, w, t0 + t, k, n, acc + t, 1);
+    }
+    for (int t = 0; t < nt; t++)
+        for (int i = 0; i < nr; i++)
+            a->y[(size_t)(t0 + t) * a->y_stride + (size_t)(r + i)] = vf_sum(acc[t][i]);
+}
+
+/* A tile's activations should stay in the second-level cache while all rows go by. */
+INLINE void many(const qn_matmul *a, qn_type type, fill_fn *fill)
+{
+    int tile = a->k > 4096 ? TOKEN_TILE / 2 : TOKEN_TILE;
+    for (int t = 0; t < a->tokens; t += tile)
+        for (int r = 0; r < a->rows; r += ROWS)
+            many_rows(a, type, fill, r, a->rows - r < ROWS ? a->rows - r : ROWS, t, a->tokens - t < tile ? a->tokens - t : tile);
+}
+
+static const weight f32 = {4, load_f32, load_f32_n}, f16 = {2, vf_load_f16, vf_load_f16_n},
+                    bf16 = {2, vf_load_bf16, vf_load_bf16_n};
+
+INLINE void fill_f32(const unsigned char *row, qn_type type, int k, int n, float *dst)
+{
+    (void)type;
+    convert(row, k, n, dst, f32);
+}
+
+INLINE void fill_f16(const unsigned char *row, qn_type type, int k, int n, float *dst)
+{
+    (void)type;
+    convert(row, k, n, dst, f16);
+}
+
+INLINE void fill_bf16(const unsigned char *row, qn_type type, int k, int n, float *dst)
+{
+    (void)type;
+    convert(row, k, n, dst, bf16);
 }
 
 void VF_NAME(matmul_F32)(const qn_matmul *a)
 {
-    matmul(a, (weight){4, load_f32, load_f32_n});
+    if (a->tokens < MANY)
+        few(a, f32);
+    else
+        many(a, QN_F32, fill_f32);
 }
 
 void VF_NAME(matmul_F16)(const qn_matmul *a)
 {
-    matmul(a, (weight){2, vf_load_f16, vf_load_f16_n});
+    if (a->tokens < MANY)
+        few(a, f16);
+    else
+        many(a, QN_F16, fill_f16);
 }
 
 void VF_NAME(matmul_BF16)(const qn_matmul *a)
 {
-    matmul(a, (weight){2, vf_load_bf16, vf_load_bf16_n});
+    if (a->tokens < MANY)
+        few(a, bf16);
+    else
+        many(a, QN_BF16, fill_bf16);
 }
 
-/* ---- types without code of their own ---- */
+/* ---- types without code of their own: k is whole blocks, which are whole vectors, and CHUNK is whole blocks ---- */
 
-enum { GENERIC_TOKENS = 32 }; /* tokens that share one dequantised piece */
-
-/* n floats of a row against T tokens: n is a multiple of VF_N, as all blocks are. */
-INLINE void piece_tokens(const qn_matmul *a, const float *piece, int k, int n, int t, vf *acc, const int T)
+INLINE void fill_generic(const unsigned char *row, qn_type type, int k, int n, float *dst)
 {
-    vf s[4];
-    UNROLL
-    for (int j = 0; j < T; j++)
-        s[j] = acc[j];
-    for (int i = 0; i < n; i += VF_N) {
-        vf v = vf_load(piece + i);
-        UNROLL
-        for (int j = 0; j < T; j++)
-            s[j] = vf_fma(v, vf_load(x_row(a, t + j) + k + i), s[j]);
-    }
-    UNROLL
-    for (int j = 0; j < T; j++)
-        acc[j] = s[j];
+    const qn_type_info *info = qn__type_info(type);
+    qn__dequant_row(type, row + (size_t)k / info->block * info->bytes, dst, (size_t)n);
 }
 
 static void generic(const qn_matmul *a, qn_type type)
 {
-    const qn_type_info *info = qn__type_info(type);
-    size_t piece_bytes = QN_GENERIC_PIECE / info->block * info->bytes;
-    float piece[QN_GENERIC_PIECE];
-    vf acc[GENERIC_TOKENS];
-    for (int r = 0; r < a->rows; r++)
-        for (int t0 = 0; t0 < a->tokens; t0 += GENERIC_TOKENS) {
-            int nt = a->tokens - t0 < GENERIC_TOKENS ? a->tokens - t0 : GENERIC_TOKENS;
-            const unsigned char *w = (const unsigned char *)a->w + (size_t)r * a->w_stride;
-            for (int j = 0; j < nt; j++)
-                acc[j] = vf_zero();
-            for (int k = 0; k < a->k; k += QN_GENERIC_PIECE, w += piece_bytes) {
-                int n = a->k - k < QN_GENERIC_PIECE ? a->k - k : QN_GENERIC_PIECE, j = 0;
-                qn__dequant_row(type, w, piece, (size_t)n);
-                for (; j + 4 <= nt; j += 4)
-                    piece_tokens(a, piece, k, n, t0 + j, acc + j, 4);
-                for (; j < nt; j++)
-                    piece_tokens(a, piece, k, n, t0 + j, acc + j, 1);
-            }
-            for (int j = 0; j < nt; j++)
-                a->y[(size_t)(t0 + j) * a->y_stride + (size_t)r] = vf_sum(acc[j]);
-        }
+    many(a, type, fill_generic);
 }
 
 #define X(type)                                                                                                                \

@@ -28,6 +28,12 @@ static inline vf vf_zero(void) { return _mm512_setzero_ps(); }
 static inline vf vf_set1(float x) { return _mm512_set1_ps(x); }
 static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline vf vf_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(vf_first(n), p); }
+/* v, in a register. */
+static inline vf vf_pin(vf v)
+{
+    __asm__("" : "+v"(v)); /* else the load is repeated for every use: at 64 bytes that is what limits */
+    return v;
+}
 static inline void vf_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
 static inline void vf_store_n(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, vf_first(n), v); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
