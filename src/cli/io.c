@@ -65,14 +65,41 @@ int cli_flush(void)
     return fflush(stdout) == 0 ? CLI_OK : put_failed(errno);
 }
 
-/* Length of the control character at p (C0 but newline and tab, DEL, and C1 in its two-byte form), else 0. */
-static size_t control(const unsigned char *p, size_t n)
+/* Bytes of the well-formed character at p, 0 when it is none (overlong forms, surrogates and values over U+10FFFF are
+ * malformed). */
+static size_t utf8(const unsigned char *p, size_t n)
 {
-    if (p[0] < 0x20)
-        return p[0] != '\n' && p[0] != '\t';
-    if (p[0] == 0x7F)
+    if (p[0] < 0x80)
         return 1;
-    return n > 1 && p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0 ? 2 : 0;
+    const size_t len = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
+                       : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
+                       : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                                      : 0;
+    if (!len || len > n)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xC0) != 0x80)
+            return 0;
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
+        (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return len;
+}
+
+/* What stands on a terminal for the character of `len` bytes (0: malformed) at p; NULL: itself. `room` holds it. */
+static const char *picture(const char *p, size_t len, char room[4])
+{
+    const unsigned char c = (unsigned char)p[0];
+    if (len == 1 && (c == 0x7F || (c < 0x20 && c != '\n' && c != '\t'))) {
+        /* U+2400.. are the pictures of C0, U+2421 of DEL */
+        room[0] = (char)0xE2;
+        room[1] = (char)0x90;
+        room[2] = (char)(c == 0x7F ? 0xA1 : 0x80 + c);
+        room[3] = 0;
+        return room;
+    }
+    const bool c1 = len == 2 && c == 0xC2 && (unsigned char)p[1] < 0xA0;
+    return len == 0 || c1 ? "\xEF\xBF\xBD" : NULL;
 }
 
 int cli_put_safe(const char *p, size_t n)
@@ -81,19 +108,16 @@ int cli_put_safe(const char *p, size_t n)
         return cli_put(p, n);
     size_t from = 0;
     for (size_t i = 0; i < n;) {
-        const size_t len = control((const unsigned char *)p + i, n - i);
-        if (!len) {
-            i++;
-            continue;
+        char room[4];
+        const size_t len = utf8((const unsigned char *)p + i, n - i);
+        const char *instead = picture(p + i, len, room);
+        const size_t next = i + (len ? len : 1);
+        if (instead) {
+            if (cli_put(p + from, i - from) != CLI_OK || cli_put(instead, strlen(instead)) != CLI_OK)
+                return CLI_FAILED;
+            from = next;
         }
-        const unsigned char c = (unsigned char)p[i];
-        /* U+2400.. pictures of C0, U+2421 of DEL, U+FFFD for C1 */
-        const unsigned char low = c == 0x7F ? 0xA1 : (unsigned char)(0x80 + c);
-        const char picture[4] = {(char)0xE2, (char)0x90, (char)low, 0};
-        if (cli_put(p + from, i - from) != CLI_OK || cli_put(len == 1 ? picture : "\xEF\xBF\xBD", 3) != CLI_OK)
-            return CLI_FAILED;
-        i += len;
-        from = i;
+        i = next;
     }
     return cli_put(p + from, n - from);
 }
@@ -141,27 +165,6 @@ out:
     if (!in)
         fclose(f);
     return rc;
-}
-
-/* Bytes of the well-formed character at p, 0 when it is none (overlong forms, surrogates and values over U+10FFFF are
- * malformed). */
-static size_t utf8(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    const size_t len = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
-                       : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
-                       : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
-                                                      : 0;
-    if (!len || len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
-        (p[0] == 0xF4 && p[1] > 0x8F))
-        return 0;
-    return len;
 }
 
 size_t cli_utf8_bad(const char *p, size_t n)

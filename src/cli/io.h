@@ -13,7 +13,7 @@ int cli_put(const char *p, size_t n);
 int cli_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int cli_flush(void);
 /* The same for text that a model or file made: when stdout is a terminal, control characters (which could move the
- * cursor or retitle the window) are shown as their Unicode pictures. */
+ * cursor or retitle the window) are shown as their Unicode pictures, and bytes that are no text as U+FFFD. */
 int cli_put_safe(const char *p, size_t n);
 
 /* Read a whole file, `-` being stdin, at most CLI_MAX_TEXT bytes; terminated; the caller frees with free(). */

@@ -55,6 +55,20 @@ else
   echo "jq is missing: the JSON was not read"
 fi
 
+# At a terminal a model cannot send escape sequences: noise has control characters in a file, none on a terminal.
+noise="run -q --raw -p x --temp 50 --seed 1 -n 2000 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9"
+bare() { LC_ALL=C tr -d '\n\r\t -~\200-\377' <"$1" | wc -c; }
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
+  what="noise at a terminal"
+  run $noise
+  planted want "" [ "$(bare "$T/out")" = 0 ]
+  script -qec "$Q $noise </dev/null" /dev/null >"$T/screen" 2>&1 </dev/null
+  want "control characters on the terminal" [ "$(bare "$T/screen")" = 0 ]
+  want "bytes on the terminal that are not UTF-8" iconv -f UTF-8 -t UTF-8 "$T/screen" >/dev/null
+else
+  echo "script is missing: output at a terminal was not looked at"
+fi
+
 # the reader goes away, the disk is full, the descriptors are closed
 forever="--raw -p def -q --logit-bias 2042=-1e9 --logit-bias 2040=-1e9 -n -1 --ctx 1500"
 what="a closed pipe"
