@@ -313,6 +313,42 @@ typedef struct qn_quantize_result {
 QN_API qn_status qn_quantize(const char *in, const char *out, const qn_quantize_options *o, qn_quantize_result *result,
                              qn_err *err);
 
+/* ---- converting ------------------------------------------------------------------------------------------------ */
+
+typedef enum qn_convert_type {
+    QN_CONVERT_AUTO, /* matrices keep the checkpoint's type (FP8 becomes BF16, MXFP4 stays); vectors and routers are F32 */
+    QN_CONVERT_F32, QN_CONVERT_F16, QN_CONVERT_BF16, QN_CONVERT_Q8_0
+} qn_convert_type;
+
+typedef struct qn_convert_options {
+    const char *in;  /* a Hugging Face checkpoint's folder, or one of its .safetensors files (config.json lies beside it) */
+    const char *out; /* the GGUF file; appears whole or not at all */
+    qn_convert_type type;
+    const char *pre; /* tokenizer.ggml.pre, when the tokenizer's pattern is unknown or to be overridden; NULL: found out */
+    const char *name; /* general.name; NULL: the folder's */
+    /* Called some times a second, with source bytes; false cancels. May be NULL. `tensor` is the one being written. */
+    bool (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
+    void *arg;
+} qn_convert_options;
+
+typedef struct qn_convert_result {
+    char architecture[32]; /* general.architecture */
+    char pre[32];          /* tokenizer.ggml.pre; "" when none */
+    size_t n_tensors;      /* written */
+    size_t n_left_out;     /* of the checkpoint and not written: other modalities, further-token heads, activation scales */
+    char left_out[96];     /* the first of them, or "" */
+    size_t n_tokens_left_out; /* added tokens beyond the rows of the embedding */
+    uint64_t bytes;        /* of tensors written */
+} qn_convert_result;
+
+QN_API void qn_convert_options_init(qn_convert_options *o);
+/* Streams tensor by tensor in bounded memory. Errors: QN_EIO; QN_EFORMAT (a key or tensor is missing, malformed, or
+ * contradicts config.json; named); QN_EUNSUPPORTED (architecture, dtype, pre-tokenizer, tensors without a place; named);
+ * QN_EINVAL; QN_ECANCELLED; QN_ENOMEM. `result` may be NULL. */
+QN_API qn_status qn_convert(const qn_convert_options *o, qn_convert_result *result, qn_err *err);
+/* The i-th architecture (as config.json names it) that can be converted; NULL past the end. */
+QN_API const char *qn_convert_architecture(size_t i);
+
 #ifdef __cplusplus
 }
 #endif
