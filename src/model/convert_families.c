@@ -400,6 +400,12 @@ static void m_olmo2(qn__cv *c)
         put_pattern(c, 4, 0, true);
 }
 
+static void m_phi3(qn__cv *c)
+{
+    if (!qn__cv_rope_type(c)[0] && qn__cv_get(c, "original_max_position_embeddings"))
+        qn__cv_put_int(c, "rope.scaling.original_context_length", qn__cv_int(c, "original_max_position_embeddings", 1, INT32_MAX, 1));
+}
+
 static void m_qwen3moe(qn__cv *c)
 {
     qn__cv_put_int(c, "expert_feed_forward_length", c->size['M']);
@@ -476,7 +482,7 @@ const qn__cv_family qn__cv_families[] = {
     {{"Gemma2ForCausalLM"}, "gemma2", QN_CV_PLUS_ONE | QN_CV_TIED, {r_globals, r_gemma2}, {k_gemma}, NULL, m_gemma2, 10000, 256},
     {{"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"}, "gemma3", QN_CV_PLUS_ONE | QN_CV_TIED | QN_CV_VISION,
      {r_globals, r_gemma2, r_gemma3}, {k_gemma}, NULL, m_gemma3, 1e6, 256},
-    {{"Phi3ForCausalLM"}, "phi3", 0, {r_globals, r_phi3}, {k_window}, s_phi3, NULL, 10000, 0},
+    {{"Phi3ForCausalLM"}, "phi3", 0, {r_globals, r_phi3}, {k_window}, s_phi3, m_phi3, 10000, 0},
     {{"Starcoder2ForCausalLM"}, "starcoder2", QN_CV_LAYER_NORM, {r_globals, r_starcoder2}, {k_window}, NULL, NULL, 10000, 0},
     {{"Olmo2ForCausalLM", "Olmo3ForCausalLM"}, "olmo2", 0, {r_globals, r_olmo2}, {k_window}, NULL, m_olmo2, 500000, 0},
     {{"OlmoeForCausalLM"}, "olmoe", 0, {r_globals, r_olmoe, r_moe}, {0}, s_olmoe, NULL, 10000, 0},

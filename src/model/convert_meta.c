@@ -123,7 +123,8 @@ static void longrope(qn__cv *c, const json_t *r, int64_t context)
     put_factors(c, r, "long_factor", "rope_factors_long.weight");
     put_factors(c, r, "short_factor", "rope_factors_short.weight");
     qn__cv_put_int(c, "rope.scaling.original_context_length", original);
-    qn__cv_put_float(c, "rope.scaling.attn_factor", scale <= 1 ? 1 : sqrt(1 + log(scale) / log((double)original)));
+    double usual = scale <= 1 ? 1 : sqrt(1 + log(scale) / log((double)original));
+    qn__cv_put_float(c, "rope.scaling.attn_factor", qn__cv_rope_float(c, r, "attention_factor", 1e-3, 1e3, usual));
 }
 
 static void put_rope(qn__cv *c, int64_t context)

@@ -21,7 +21,7 @@ typedef struct hf_options {
 } hf_options;
 
 typedef struct hf_tensor {
-    char name[160];
+    char name[256];
     const char *dtype;
     uint64_t dims[4];
     int n_dims;
@@ -169,7 +169,7 @@ static inline void hf_put_matrix(hf_folder *f, const qn_gguf_tensor *t, const ch
     }
     if (fp8) {
         uint64_t blocks[2] = {(rows + HF_BLOCK_ROWS - 1) / HF_BLOCK_ROWS, (cols + HF_BLOCK_COLS - 1) / HF_BLOCK_COLS};
-        char scale[180];
+        char scale[240];
         (void)snprintf(scale, sizeof scale, "%s_scale_inv", name);
         hf_tensor *s = hf_add(f, scale, "F32", 4, 2, blocks);
         for (uint64_t i = 0; i < blocks[0] * blocks[1]; i++) {
@@ -331,8 +331,8 @@ static inline void hf_longrope(json_t *c, const qn_gguf *g, const char *arch)
         }
     }
     json_object_set_new(r, "type", json_string("longrope"));
+    json_object_set_new(r, "attention_factor", hf_value(g, arch, "rope.scaling.attn_factor"));
     json_object_set_new(c, "rope_scaling", r);
-    json_object_set_new(c, "original_max_position_embeddings", hf_value(g, arch, "rope.scaling.original_context_length"));
 }
 
 static inline void hf_family_keys(json_t *c, const qn_gguf *g, const char *arch)
@@ -343,6 +343,8 @@ static inline void hf_family_keys(json_t *c, const qn_gguf *g, const char *arch)
         head = json_number_value(json_object_get(c, "head_dim"));
     if (!strcmp(arch, "phi3") || !strcmp(arch, "glm4"))
         json_object_set_new(c, "partial_rotary_factor", json_real(rot / head));
+    if (!strcmp(arch, "phi3"))
+        json_object_set_new(c, "original_max_position_embeddings", hf_value(g, arch, "rope.scaling.original_context_length"));
     if (!strcmp(arch, "cohere2"))
         json_object_set_new(c, "layer_norm_eps", hf_value(g, arch, "attention.layer_norm_epsilon"));
     if (!strcmp(arch, "starcoder2")) {
