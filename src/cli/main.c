@@ -10,7 +10,8 @@
 #include "quern.h"
 
 static const cli_command *const commands[] = {&cli_cmd_run,    &cli_cmd_show,   &cli_cmd_tokenize,
-                                              &cli_cmd_render, &cli_cmd_logits, &cli_cmd_perplexity};
+                                              &cli_cmd_render, &cli_cmd_logits, &cli_cmd_perplexity,
+                                              &cli_cmd_quantize};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(void)
@@ -66,7 +67,7 @@ static int help(int argc, char **argv)
 static int dispatch(int argc, char **argv)
 {
     if (argc < 2)
-        return cli_usage(NULL, "name a command: run, show, tokenize, render, logits or perplexity");
+        return cli_usage(NULL, "name a command: run, show, tokenize, render, logits, perplexity or quantize");
     const char *first = argv[1];
     if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
         printf("quern %s\n", qn_version());

@@ -61,6 +61,7 @@ static const qn_mixture mixtures[] = {
     {.name = "IQ4_NL", .file_type = 25, .base = QN_IQ4_NL, .value = {SHARED_4, QN_Q5_K, 0}, .down = {EIGHTH_PLAIN, QN_Q5_K, 0}, .output8 = QN_Q5_K},
     {.name = "IQ4_XS", .file_type = 30, .base = QN_IQ4_XS, .value = {SHARED_4, QN_Q5_K, 0}, .down = {EIGHTH_PLAIN, QN_Q5_K, 0}, .output8 = QN_Q5_K},
     {.name = "MXFP4", .file_type = 38, .base = QN_MXFP4, .experts_only = true},
+    {.name = "MXFP4_MOE", .file_type = 38, .base = QN_MXFP4, .experts_only = true}, /* its other name */
     {.name = "Q3_K_L", .file_type = 13, .base = QN_Q3_K, .value = {ALWAYS, QN_Q5_K, 0}, .down = {ALWAYS, QN_Q5_K, 0}, .output = QN_Q5_K},
     {.name = "Q3_K_M", .file_type = 12, .base = QN_Q3_K, .value = {FIRST_2, QN_Q5_K, QN_Q4_K}, .down = {SIXTEENTH, QN_Q5_K, QN_Q4_K}, .output = QN_Q4_K, .output8 = QN_Q5_K},
     {.name = "Q3_K_S", .file_type = 11, .base = QN_Q3_K, .output8 = QN_Q5_K},
@@ -79,7 +80,7 @@ const qn_mixture *qn__mixture_find(const char *name)
     for (size_t i = 0; i < N_MIXTURES; i++)
         if (strcasecmp(mixtures[i].name, name) == 0)
             return &mixtures[i];
-    return strcasecmp(name, "MXFP4_MOE") == 0 ? qn__mixture_find("MXFP4") : NULL;
+    return NULL;
 }
 
 const char *qn__mixture_name(size_t k)
