@@ -7,7 +7,7 @@
 
 #include "quern.h"
 
-/* a*b and a+b in size_t; false when it does not fit (then *out is untouched). */
+/* a*b and a+b in size_t; false when it does not fit (then *out is undefined). */
 static inline bool qn__mul(size_t a, size_t b, size_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);

@@ -91,6 +91,25 @@ typedef struct qn_kernels {
     void (*add)(const float *a, const float *b, float *y, int n);      /* a + b */
     void (*scale)(const float *x, float s, float *y, int n);           /* x * s */
     void (*softcap)(const float *x, float cap, float *y, int n);       /* cap * tanh(x / cap) */
+
+    /* g = min(g, limit), u = clamp(u, -limit, limit): g / (1 + exp(-1.702 g)) * (u + 1), as gpt-oss gates. */
+    void (*oai_mul)(const float *g, const float *u, float *y, int n, float limit);
+    /* min(silu(g), limit) * clamp(u, -limit, limit). */
+    void (*silu_mul_clamped)(const float *g, const float *u, float *y, int n, float limit);
+    void (*sigmoid_mul)(const float *g, const float *x, float *y, int n); /* x / (1 + exp(-g)) */
+    void (*add_scaled)(const float *x, float s, float *y, int n);         /* y = fma(x, s, y) */
+
+    /* One token of a depthwise causal convolution over n channels and `taps` tokens, then silu: y[c] = silu(sum over j
+     * ascending of w[c*taps + j] * x_j[c] + b[c]), where x_0 .. x_(taps-2) are the rows of state, oldest first, and the last
+     * is x. Then state moves on by x. b may be NULL. */
+    void (*conv_step)(const float *w, const float *b, float *state, const float *x, float *y, int n, int taps);
+    /* One token of a gated delta rule (Yang 2024), state[n_k][n_v]: state *= decay; m = state^T k; d = (v - m) * beta;
+     * state += k d^T; out = state^T q. Sums over n_k ascending, one fma each. */
+    void (*delta_step)(float *state, const float *q, const float *k, const float *v, float decay, float beta, float *out,
+                       int n_k, int n_v);
+    /* One token of a selective state space head (Dao 2024), state[n_state][n]: state = state * decay + b[s] * x[i];
+     * y[i] = sum over s ascending of state[s][i] * c[s]. */
+    void (*ssm_step)(float *state, const float *x, const float *b, const float *c, float decay, float *y, int n_state, int n);
 } qn_kernels;
 
 /* The table of a level; the machine must have it. Static. */

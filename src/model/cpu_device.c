@@ -5,30 +5,15 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/pool.h"
 #include "kernels/dequant.h"
-#include "model/device.h"
+#include "model/cpu_device.h"
 
 enum {
     TOKEN_TILE = 64,    /* activation rows of one matmul piece: 64 x 8960 int8 stay in a 1 MB second-level cache */
-    MIN_PIECE_ROWS = 16,
+    MIN_PIECE_ROWS = 16, MAX_PIECE_ROWS = 128,
     ROWS_PER_PIECE = 8, /* activation rows of one element-wise piece */
     MAX_LINEAR = 4
 };
-
-typedef struct cpu_device {
-    qn_device base;
-    const qn_kernels *k;
-    qn_pool *pool;
-    int n_threads, max_rows;
-    unsigned char *prepared[QN_ACT__COUNT]; /* NULL for F32: used as it lies when aligned, else copied */
-    size_t prepared_stride[QN_ACT__COUNT];
-} cpu_device;
-
-static cpu_device *self(qn_device *d)
-{
-    return (cpu_device *)d;
-}
 
 /* ---- element-wise and row-wise operations: one piece is ROWS_PER_PIECE rows ---- */
 
@@ -41,14 +26,9 @@ typedef struct row_job {
     const int32_t *tokens;
     const float *tables, *row_scale;
     float scale, cap, eps;
-    int head, n_rot, kind;
+    int head, at, n_rot, stride, y_head, y_at, kind;
     bool neox;
 } row_job;
-
-static float *row(qn_rows m, int i)
-{
-    return m.p + (size_t)i * m.stride;
-}
 
 static void row_piece(void *arg, int item, int thread)
 {
@@ -67,7 +47,7 @@ static void run_rows(const row_job *j)
 static void embed_one(const row_job *j, int i)
 {
     const qn_weight *w = j->w;
-    float *y = row(j->x, i);
+    float *y = qn__row(j->x, i);
     assert(j->tokens[i] >= 0 && j->tokens[i] < w->rows);
     qn__dequant_row(w->type, w->data + (size_t)j->tokens[i] * w->row_bytes, y, (size_t)w->k);
     if (j->scale != 1)
@@ -76,72 +56,127 @@ static void embed_one(const row_job *j, int i)
 
 static void embed(qn_device *d, const qn_weight *w, const int32_t *tokens, float scale, qn_rows y)
 {
-    run_rows(&(row_job){.d = self(d), .one = embed_one, .x = y, .w = w, .tokens = tokens, .scale = scale});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = embed_one, .x = y, .w = w, .tokens = tokens, .scale = scale});
+}
+
+static void add_vector_one(const row_job *j, int i)
+{
+    j->d->k->add(qn__row(j->x, i), j->tables, qn__row(j->x, i), j->x.cols);
+}
+
+static void add_vector(qn_device *d, const float *v, qn_rows y)
+{
+    run_rows(&(row_job){.d = qn__cpu(d), .one = add_vector_one, .x = y, .tables = v});
 }
 
 static void norm_one(const row_job *j, int i)
 {
     const qn_norm *n = j->norm;
     if (j->kind == QN_NORM_LAYER)
-        j->d->k->layer_norm(row(j->x, i), n->w, n->b, row(j->y, i), n->n, j->eps);
+        j->d->k->layer_norm(qn__row(j->x, i), n->w, n->b, qn__row(j->y, i), n->n, j->eps);
     else
-        j->d->k->rms_norm(row(j->x, i), n->w, row(j->y, i), n->n, j->eps);
+        j->d->k->rms_norm(qn__row(j->x, i), n->w, qn__row(j->y, i), n->n, j->eps);
 }
 
 static void norm(qn_device *d, qn_norm_kind kind, const qn_norm *n, float eps, qn_rows x, qn_rows y)
 {
-    run_rows(&(row_job){.d = self(d), .one = norm_one, .x = x, .y = y, .norm = n, .eps = eps, .kind = kind});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = norm_one, .x = x, .y = y, .norm = n, .eps = eps, .kind = kind});
 }
 
 static void head_norm_one(const row_job *j, int i)
 {
     for (int c = 0; c < j->x.cols; c += j->norm->n) {
-        float *x = row(j->x, i) + c;
+        float *x = qn__row(j->x, i) + c;
         j->d->k->rms_norm(x, j->norm->w, x, j->norm->n, j->eps);
     }
 }
 
 static void head_norm(qn_device *d, const qn_norm *n, float eps, qn_rows x)
 {
-    run_rows(&(row_job){.d = self(d), .one = head_norm_one, .x = x, .norm = n, .eps = eps});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = head_norm_one, .x = x, .norm = n, .eps = eps});
 }
 
 static void rope_one(const row_job *j, int i)
 {
-    float *x = row(j->x, i);
+    float *x = qn__row(j->x, i);
     if (j->tables)
-        for (int c = 0; c < j->x.cols; c += j->head)
-            j->d->k->rope(x + c, j->tables + (size_t)i * j->n_rot, j->n_rot, j->neox);
+        for (int c = j->at; c < j->x.cols; c += j->head)
+            j->d->k->rope(x + c, j->tables + (size_t)i * (size_t)j->stride, j->n_rot, j->neox);
     if (j->row_scale)
         j->d->k->scale(x, j->row_scale[i], x, j->x.cols);
 }
 
-static void rope(qn_device *d, qn_rows x, int head, int n_rot, bool neox, const float *tables, const float *row_scale)
+static void rope(qn_device *d, qn_rows x, int head, int at, int n_rot, bool neox, const float *tables, int table_stride,
+                 const float *row_scale)
 {
-    run_rows(&(row_job){.d = self(d), .one = rope_one, .x = x, .head = head, .n_rot = n_rot, .neox = neox,
-                        .tables = tables, .row_scale = row_scale});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = rope_one, .x = x, .head = head, .at = at, .n_rot = n_rot, .neox = neox,
+                        .tables = tables, .stride = table_stride, .row_scale = row_scale});
+}
+
+static void take_heads_one(const row_job *j, int i)
+{
+    const float *x = qn__row(j->x, i) + j->at;
+    float *y = qn__row(j->y, i) + j->y_at;
+    for (int h = 0; h < j->kind; h++)
+        memcpy(y + (size_t)h * (size_t)j->y_head, x + (size_t)h * (size_t)j->head, (size_t)j->n_rot * sizeof *y);
+}
+
+static void take_heads(qn_device *d, qn_rows x, int x_step, int at, qn_rows y, int y_step, int y_at, int n, int heads)
+{
+    run_rows(&(row_job){.d = qn__cpu(d), .one = take_heads_one, .x = x, .y = y, .head = x_step, .at = at, .y_head = y_step,
+                        .y_at = y_at, .n_rot = n, .kind = heads});
+}
+
+static void gate_one(const row_job *j, int i)
+{
+    enum { PART = 64 };
+    float *x = qn__row(j->x, i), wide[PART];
+    const float *g = qn__row(j->y, i);
+    if (j->head == 1) {
+        j->d->k->sigmoid_mul(g, x, x, j->x.cols);
+        return;
+    }
+    for (int c = 0; c < j->x.cols; c += j->head, g++) {
+        for (int n = 0; n < PART; n++)
+            wide[n] = *g;
+        for (int n = 0; n < j->head; n += PART)
+            j->d->k->sigmoid_mul(wide, x + c + n, x + c + n, j->head - n < PART ? j->head - n : PART);
+    }
+}
+
+static void gate(qn_device *d, qn_rows x, qn_rows g, int span)
+{
+    run_rows(&(row_job){.d = qn__cpu(d), .one = gate_one, .x = x, .y = g, .head = span});
 }
 
 static void activate_one(const row_job *j, int i)
 {
     const qn_kernels *k = j->d->k;
-    const float *gate = j->y.p ? row(j->y, i) : NULL, *up = row(j->x, i);
-    float *out = row(j->z, i);
+    const float *g = j->y.p ? qn__row(j->y, i) : NULL, *up = qn__row(j->x, i);
+    float *out = qn__row(j->z, i);
+    int n = j->x.cols;
     switch ((qn_ffn_kind)j->kind) {
-    case QN_FFN_SILU: k->silu_mul(gate, up, out, j->x.cols); break;
-    case QN_FFN_GELU: k->gelu_mul(gate, up, out, j->x.cols); break;
-    case QN_FFN_PLAIN_GELU: k->gelu(up, out, j->x.cols); break;
+    case QN_FFN_SILU:
+        if (j->cap > 0)
+            k->silu_mul_clamped(g, up, out, n, j->cap);
+        else
+            k->silu_mul(g, up, out, n);
+        break;
+    case QN_FFN_GELU: k->gelu_mul(g, up, out, n); break;
+    case QN_FFN_OAI: k->oai_mul(g, up, out, n, 7.0f); break;
+    case QN_FFN_PLAIN_GELU: k->gelu(up, out, n); break;
+    case QN_FFN_PLAIN_RELU2: k->relu2(up, out, n); break;
     }
 }
 
-static void activate(qn_device *d, qn_ffn_kind kind, qn_rows gate, qn_rows up, qn_rows y)
+static void activate(qn_device *d, qn_ffn_kind kind, float clamp, qn_rows g, qn_rows up, qn_rows y)
 {
-    run_rows(&(row_job){.d = self(d), .one = activate_one, .x = up, .y = gate, .z = y, .kind = kind});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = activate_one, .x = up, .y = g, .z = y, .kind = kind, .cap = clamp});
 }
 
 static void add_one(const row_job *j, int i)
 {
-    float *x = row(j->x, i), *y = row(j->y, i);
+    float *x = qn__row(j->x, i), *y = qn__row(j->y, i);
     if (j->scale != 1)
         j->d->k->scale(y, j->scale, y, j->x.cols);
     j->d->k->add(x, y, x, j->x.cols);
@@ -149,12 +184,12 @@ static void add_one(const row_job *j, int i)
 
 static void add(qn_device *d, qn_rows x, qn_rows y, float scale)
 {
-    run_rows(&(row_job){.d = self(d), .one = add_one, .x = x, .y = y, .scale = scale});
+    run_rows(&(row_job){.d = qn__cpu(d), .one = add_one, .x = x, .y = y, .scale = scale});
 }
 
 static void finish_one(const row_job *j, int i)
 {
-    float *x = row(j->x, i);
+    float *x = qn__row(j->x, i);
     if (j->scale != 1)
         j->d->k->scale(x, j->scale, x, j->x.cols);
     if (j->cap > 0)
@@ -164,7 +199,7 @@ static void finish_one(const row_job *j, int i)
 static void finish(qn_device *d, qn_rows x, float scale, float cap)
 {
     if (scale != 1 || cap > 0)
-        run_rows(&(row_job){.d = self(d), .one = finish_one, .x = x, .scale = scale, .cap = cap});
+        run_rows(&(row_job){.d = qn__cpu(d), .one = finish_one, .x = x, .scale = scale, .cap = cap});
 }
 
 /* ---- matrix products ---- */
@@ -177,15 +212,32 @@ typedef struct linear_job {
     const qn_linear *outs;
     int n_outs, piece_rows, first[MAX_LINEAR + 1]; /* first[i]: number of the first piece of outs[i] */
     bool want[QN_ACT__COUNT];
+    size_t stride[QN_ACT__COUNT];
+    int heads, x_step, y_step; /* head_linear: matrices of outs[0].w, each with its own part of a row */
 } linear_job;
 
+/* Row `item` of x, or of each head's part of it: heads' rows lie together. */
 static void prepare_piece(void *arg, int item, int thread)
 {
     const linear_job *j = arg;
     (void)thread;
+    int k = j->outs[0].w->k;
     for (int a = 0; a < QN_ACT__COUNT; a++)
-        if (j->want[a])
-            j->d->k->prepare[a](row(j->x, item), j->d->prepared[a] + (size_t)item * j->d->prepared_stride[a], j->x.cols);
+        for (int h = 0; j->want[a] && h < j->heads; h++)
+            j->d->k->prepare[a](qn__row(j->x, item) + (size_t)h * (size_t)j->x_step,
+                                j->d->prepared[a] + ((size_t)h * (size_t)j->x.rows + (size_t)item) * j->stride[a], k);
+}
+
+/* `rows` rows of a matrix from r0 over all tokens, tile by tile. */
+static void multiply(cpu_device *d, const qn_weight *w, const unsigned char *data, int r0, int rows,
+                     const unsigned char *x, size_t x_stride, int tokens, qn_rows y)
+{
+    for (int t = 0; t < tokens; t += TOKEN_TILE) {
+        int n = tokens - t < TOKEN_TILE ? tokens - t : TOKEN_TILE;
+        d->k->matmul[w->type](&(qn_matmul){.w = data + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes,
+                                           .x = x + (size_t)t * x_stride, .x_stride = x_stride, .y = qn__row(y, t) + r0,
+                                           .y_stride = y.stride, .k = w->k, .rows = rows, .tokens = n});
+    }
 }
 
 static void linear_piece(void *arg, int item, int thread)
@@ -200,35 +252,66 @@ static void linear_piece(void *arg, int item, int thread)
     qn_rows y = j->outs[o].y;
     int r0 = (item - j->first[o]) * j->piece_rows, rows = w->rows - r0 < j->piece_rows ? w->rows - r0 : j->piece_rows;
     qn_act act = d->k->act[w->type];
-    for (int t = 0; t < j->x.rows; t += TOKEN_TILE) {
-        int tokens = j->x.rows - t < TOKEN_TILE ? j->x.rows - t : TOKEN_TILE;
-        d->k->matmul[w->type](&(qn_matmul){
-            .w = w->data + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes,
-            .x = d->prepared[act] + (size_t)t * d->prepared_stride[act], .x_stride = d->prepared_stride[act],
-            .y = row(y, t) + r0, .y_stride = y.stride, .k = w->k, .rows = rows, .tokens = tokens});
-        for (int i = 0; w->bias && i < tokens; i++)
-            d->k->add(row(y, t + i) + r0, w->bias + r0, row(y, t + i) + r0, rows);
+    multiply(d, w, w->data, r0, rows, d->prepared[act], j->stride[act], j->x.rows, y);
+    for (int i = 0; w->bias && i < j->x.rows; i++)
+        d->k->add(qn__row(y, i) + r0, w->bias + r0, qn__row(y, i) + r0, rows);
+}
+
+int qn__cpu_piece_rows(const cpu_device *d, int total)
+{
+    /* Some pieces per thread, so that a slow core takes fewer; not so small that a piece is all overhead. */
+    int piece = total / (d->n_threads * 8) / MIN_PIECE_ROWS * MIN_PIECE_ROWS;
+    return piece < MIN_PIECE_ROWS ? MIN_PIECE_ROWS : piece > MAX_PIECE_ROWS ? MAX_PIECE_ROWS : piece;
+}
+
+void qn__cpu_strides(const cpu_device *d, const qn_linear *outs, int n_outs, size_t rows, bool *want, size_t *stride)
+{
+    for (int i = 0; i < n_outs; i++)
+        want[d->k->act[outs[i].w->type]] = true;
+    for (int a = 0; a < QN_ACT__COUNT; a++) {
+        stride[a] = qn__act_bytes((qn_act)a, outs[0].w->k);
+        assert(!want[a] || rows * stride[a] <= d->prepared_bytes[a]);
     }
+    (void)rows;
 }
 
 static void linear(qn_device *dev, qn_rows x, const qn_linear *outs, int n_outs)
 {
-    cpu_device *d = self(dev);
-    linear_job j = {.d = d, .x = x, .outs = outs, .n_outs = n_outs};
-    assert(n_outs <= MAX_LINEAR && x.rows <= d->max_rows);
+    cpu_device *d = qn__cpu(dev);
+    linear_job j = {.d = d, .x = x, .outs = outs, .n_outs = n_outs, .heads = 1};
     int total = 0;
-    for (int i = 0; i < n_outs; i++) {
+    assert(n_outs <= MAX_LINEAR);
+    for (int i = 0; i < n_outs; i++)
         total += outs[i].w->rows;
-        j.want[d->k->act[outs[i].w->type]] = true;
-    }
-    /* Some pieces per thread, so that a slow core takes fewer; not so small that a piece is all overhead. */
-    int piece = total / (d->n_threads * 8);
-    piece = piece / MIN_PIECE_ROWS * MIN_PIECE_ROWS;
-    j.piece_rows = piece < MIN_PIECE_ROWS ? MIN_PIECE_ROWS : piece > 128 ? 128 : piece;
+    qn__cpu_strides(d, outs, n_outs, (size_t)x.rows, j.want, j.stride);
+    j.piece_rows = qn__cpu_piece_rows(d, total);
     for (int i = 0; i < n_outs; i++)
         j.first[i + 1] = j.first[i] + (outs[i].w->rows + j.piece_rows - 1) / j.piece_rows;
     qn__pool_run(d->pool, x.rows, prepare_piece, &j);
     qn__pool_run(d->pool, j.first[n_outs], linear_piece, &j);
+}
+
+/* One piece is one head: its matrix is small, its rows are all tokens. */
+static void head_piece(void *arg, int item, int thread)
+{
+    const linear_job *j = arg;
+    const qn_weight *w = j->outs[0].w;
+    qn_rows y = j->outs[0].y;
+    qn_act act = j->d->k->act[w->type];
+    (void)thread;
+    y.p += (size_t)item * (size_t)j->y_step;
+    multiply(j->d, w, w->data + (size_t)item * w->stride, 0, w->rows,
+             j->d->prepared[act] + (size_t)item * (size_t)j->x.rows * j->stride[act], j->stride[act], j->x.rows, y);
+}
+
+static void head_linear(qn_device *dev, const qn_weight *w, qn_rows x, int x_step, qn_rows y, int y_step)
+{
+    cpu_device *d = qn__cpu(dev);
+    qn_linear out = {w, y};
+    linear_job j = {.d = d, .x = x, .outs = &out, .n_outs = 1, .heads = w->count, .x_step = x_step, .y_step = y_step};
+    qn__cpu_strides(d, &out, 1, (size_t)x.rows * (size_t)w->count, j.want, j.stride);
+    qn__pool_run(d->pool, x.rows, prepare_piece, &j);
+    qn__pool_run(d->pool, w->count, head_piece, &j);
 }
 
 /* ---- keys, values, attention ---- */
@@ -240,7 +323,9 @@ typedef struct attention_job {
     const qn_run *runs;
     int n_runs, tile_tokens, tile_heads, head_tiles; /* a tile: tile_tokens rows x tile_heads of a group's heads */
     int32_t window;
+    bool whole;
     float scale, softcap;
+    const float *sinks;
 } attention_job;
 
 static size_t kv_size(qn_kv kv)
@@ -260,14 +345,14 @@ static void store_piece(void *arg, int item, int thread)
     unsigned char *page = r->pages[pos / QN_PAGE_TOKENS];
     size_t es = kv_size(at->kv);
     for (int h = 0; h < at->n_kv_heads; h++)
-        j->d->k->kv_store(at->kv, row(j->k, item) + (size_t)h * at->head_k, row(j->v, item) + (size_t)h * at->head_v,
+        j->d->k->kv_store(at->kv, qn__row(j->k, item) + (size_t)h * at->head_k, qn__row(j->v, item) + (size_t)h * at->head_v,
                           at->head_k, at->head_v, page + at->k_off + (size_t)h * at->head_k * QN_PAGE_TOKENS * es,
                           page + at->v_off + (size_t)h * at->head_v * QN_PAGE_TOKENS * es, pos % QN_PAGE_TOKENS);
 }
 
 static void kv_store(qn_device *d, const qn_kv_place *at, qn_rows k, qn_rows v, const qn_run *runs, int n_runs)
 {
-    attention_job j = {.d = self(d), .at = at, .k = k, .v = v, .runs = runs, .n_runs = n_runs};
+    attention_job j = {.d = qn__cpu(d), .at = at, .k = k, .v = v, .runs = runs, .n_runs = n_runs};
     qn__pool_run(j.d->pool, k.rows, store_piece, &j);
 }
 
@@ -291,29 +376,31 @@ static void attention_piece(void *arg, int item, int thread)
     const float *q[QN_ATTENTION_MAX_Q];
     float *out[QN_ATTENTION_MAX_Q];
     int32_t pos[QN_ATTENTION_MAX_Q], lo[QN_ATTENTION_MAX_Q];
+    float sink[QN_ATTENTION_MAX_Q];
     int n = 0;
     for (int t = t0; t < t0 + tokens; t++)
         for (int h = h0; h < h0 + heads; h++, n++) {
             size_t head = (size_t)(kv_head * group + h);
-            q[n] = row(j->q, r->first + t) + head * at->head_k;
-            out[n] = row(j->out, r->first + t) + head * at->head_v;
-            pos[n] = r->pos + t;
+            q[n] = qn__row(j->q, r->first + t) + head * at->head_k;
+            out[n] = qn__row(j->out, r->first + t) + head * at->head_v;
+            pos[n] = r->pos + (j->whole ? r->n - 1 : t);
             lo[n] = j->window > 0 && pos[n] >= j->window ? pos[n] - j->window + 1 : 0;
+            sink[n] = j->sinks ? j->sinks[head] : 0;
         }
     size_t es = kv_size(at->kv);
     j->d->k->attention(&(qn_attention){
-        .q = q, .out = out, .pos = pos, .lo = lo, .n_q = n, .pages = (const unsigned char *const *)r->pages,
+        .q = q, .out = out, .pos = pos, .lo = lo, .sink = j->sinks ? sink : NULL, .n_q = n, .pages = (const unsigned char *const *)r->pages,
         .k_off = at->k_off + (size_t)kv_head * at->head_k * QN_PAGE_TOKENS * es,
         .v_off = at->v_off + (size_t)kv_head * at->head_v * QN_PAGE_TOKENS * es,
         .head_k = at->head_k, .head_v = at->head_v, .kv = at->kv, .scale = j->scale, .softcap = j->softcap});
 }
 
 static void attention(qn_device *d, const qn_kv_place *at, qn_rows q, qn_rows out, const qn_run *runs, int n_runs,
-                      int32_t window, float scale, float softcap)
+                      int32_t window, bool whole, float scale, float softcap, const float *sinks)
 {
     int group = at->n_heads / at->n_kv_heads;
-    attention_job j = {.d = self(d), .at = at, .q = q, .out = out, .runs = runs, .n_runs = n_runs, .window = window,
-                       .scale = scale, .softcap = softcap};
+    attention_job j = {.d = qn__cpu(d), .at = at, .q = q, .out = out, .runs = runs, .n_runs = n_runs, .window = window,
+                       .whole = whole, .scale = scale, .softcap = softcap, .sinks = sinks};
     j.tile_heads = group < QN_ATTENTION_MAX_Q ? group : QN_ATTENTION_MAX_Q;
     j.tile_tokens = QN_ATTENTION_MAX_Q / j.tile_heads;
     j.head_tiles = (group + j.tile_heads - 1) / j.tile_heads;
@@ -327,46 +414,56 @@ static void attention(qn_device *d, const qn_kv_place *at, qn_rows q, qn_rows ou
 
 static void device_close(qn_device *dev)
 {
-    cpu_device *d = self(dev);
+    cpu_device *d = qn__cpu(dev);
     for (int a = 0; a < QN_ACT__COUNT; a++)
         qn__free_aligned(d->prepared[a]);
+    qn__free_aligned(d->scratch);
     qn__pool_close(d->pool);
     qn_free(d);
 }
 
 static const qn_device_ops cpu_ops = {
-    .close = device_close, .embed = embed, .norm = norm, .head_norm = head_norm, .linear = linear, .rope = rope,
-    .kv_store = kv_store, .attention = attention, .activate = activate, .add = add, .finish = finish};
+    .close = device_close, .embed = embed, .add_vector = add_vector, .norm = norm, .head_norm = head_norm, .linear = linear,
+    .head_linear = head_linear, .rope = rope, .take_heads = take_heads, .kv_store = kv_store, .attention = attention,
+    .gate = gate, .activate = activate, .add = add, .finish = finish, .route = qn__cpu_route,
+    .expert_linear = qn__cpu_expert_linear, .combine = qn__cpu_combine, .delta = qn__cpu_delta, .mamba = qn__cpu_mamba};
 
-/* Integer forms exist for whole blocks only; a row that is shorter than max_k fits all the more. */
-static size_t prepared_bytes(int act, int max_k)
+/* false when it does not fit in a size_t. */
+static bool sizes(const qn_cpu_device_options *o, size_t *prepared, size_t *scratch)
 {
-    return qn__act_bytes((qn_act)act, (max_k + 255) / 256 * 256);
+    for (int a = 0; a < QN_ACT__COUNT; a++) {
+        prepared[a] = 0;
+        for (int i = 0; i < 3; i++) { /* integer forms exist for whole blocks only; a shorter row fits all the more */
+            size_t n;
+            if (!qn__mul(qn__act_bytes((qn_act)a, (o->k[i] + 255) / 256 * 256), (size_t)o->rows[i], &n))
+                return false;
+            prepared[a] = n > prepared[a] ? n : prepared[a];
+        }
+    }
+    return qn__mul(o->scratch, (size_t)o->n_threads * sizeof(float), scratch);
 }
 
 size_t qn__cpu_device_bytes(const qn_cpu_device_options *o)
 {
-    size_t n = 0;
-    for (int a = 0; a < QN_ACT__COUNT; a++)
-        n += prepared_bytes(a, o->max_k) * (size_t)o->max_rows;
+    size_t prepared[QN_ACT__COUNT], n = 0;
+    if (sizes(o, prepared, &n))
+        for (int a = 0; a < QN_ACT__COUNT; a++)
+            n += prepared[a];
     return n;
 }
 
 qn_status qn__cpu_device_open(const qn_cpu_device_options *o, qn_device **out, qn_err *err)
 {
+    size_t scratch;
     cpu_device *d = qn__calloc(1, sizeof *d);
     if (!d)
         return qn__fail_mem(err, "device");
-    *d = (cpu_device){.base = {&cpu_ops}, .k = qn__kernels(o->level), .n_threads = o->n_threads, .max_rows = o->max_rows};
-    qn_status s = QN_OK;
-    for (int a = 0; a < QN_ACT__COUNT && s == QN_OK; a++) {
-        size_t bytes;
-        d->prepared_stride[a] = prepared_bytes(a, o->max_k);
-        if (!qn__mul(d->prepared_stride[a], (size_t)o->max_rows, &bytes) || !(d->prepared[a] = qn__alloc_aligned(bytes)))
-            s = qn__fail_mem(err, "device");
-    }
-    if (s == QN_OK)
-        s = qn__pool_open(o->n_threads, &d->pool, err);
+    *d = (cpu_device){.base = {&cpu_ops}, .k = qn__kernels(o->level), .n_threads = o->n_threads, .scratch_floats = o->scratch};
+    bool ok = sizes(o, d->prepared_bytes, &scratch);
+    for (int a = 0; a < QN_ACT__COUNT && ok; a++)
+        ok = (d->prepared[a] = qn__alloc_aligned(d->prepared_bytes[a])) != NULL;
+    ok = ok && (d->scratch = qn__alloc_aligned(scratch)) != NULL;
+    qn_status s = ok ? qn__pool_open(o->n_threads, &d->pool, err) : qn__fail_mem(err, "device");
     if (s != QN_OK)
         device_close(&d->base);
     else

@@ -1,4 +1,4 @@
-/* decoder.c - a decoder-only transformer, read from top to bottom: see layer() and qn__context_step(). */
+/* decoder.c - the life of a decoder and of a context, and the step: embeddings, layers (layer.c), logits. */
 #include "model/decoder.h"
 
 #include <assert.h>
@@ -8,36 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "model/device.h"
-#include "model/recipe.h"
-#include "model/rope.h"
-#include "model/weights.h"
-
-struct qn_decoder {
-    const qn_recipe *recipe;
-    qn_hparams h;
-    qn_weights w;
-    qn_decoder_info info;
-};
-
-/* Buffers of a step, each max_rows rows: the stream of the residuals x, the normed input n, what attention and ffn make. */
-struct qn_context {
-    const qn_decoder *d;
-    qn_device *dev;
-    qn_kv kv;
-    int max_rows, max_out;
-    int32_t n_ctx;
-    qn_rope rope[2];     /* of full and of windowed layers */
-    float *rope_freq;
-    float *tables[2];    /* [max_rows][n_rot] */
-    float *row_scale;    /* [max_rows] of queries, when temperature_scale is on */
-    int32_t *ids;        /* [max_rows] tokens or positions */
-    qn_run *runs;        /* [max_rows] */
-    float *x, *n, *q, *k, *v, *att, *gate, *up, *res;
-    float *gathered;     /* [max_out][n_embd] */
-    size_t bytes;
-    qn_arena arena;
-};
+#include "model/context.h"
 
 /* ---- the model ---- */
 
@@ -55,7 +26,6 @@ static qn_status unknown_architecture(qn_slice arch, qn_err *err)
 qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
 {
     qn_slice arch;
-    bool windowed[QN_MAX_LAYERS];
     qn_status s = qn__gguf_str(g, "general.architecture", &arch, err);
     if (s != QN_OK)
         return s;
@@ -68,11 +38,11 @@ qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
     if (!d)
         return qn__fail_mem(err, "model");
     d->recipe = r;
-    s = qn__hparams_read(g, r, &d->h, windowed, err);
+    s = qn__hparams_read(g, r, r->architecture, &d->h, err);
     if (s == QN_OK && (d->h.head_k > QN_HEAD_MAX || d->h.head_v > QN_HEAD_MAX))
         s = qn__fail(err, QN_EUNSUPPORTED, "attention.key_length", "heads of %d and %d values are larger than the %d this build computes", d->h.head_k, d->h.head_v, QN_HEAD_MAX);
     if (s == QN_OK)
-        s = qn__weights_bind(g, r, &d->h, windowed, &d->w, err);
+        s = qn__weights_bind(g, r, &d->h, &d->w, err);
     if (s != QN_OK) {
         qn_free(d);
         return s;
@@ -81,7 +51,9 @@ qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
     d->info = (qn_decoder_info){.architecture = r->architecture, .n_layers = h->n_layers, .n_embd = h->n_embd,
                                 .n_heads = h->n_heads, .n_kv_heads = h->n_kv_heads, .head_k = h->head_k,
                                 .head_v = h->head_v, .n_ff = h->n_ff, .n_vocab = h->n_vocab,
-                                .n_ctx_train = h->n_ctx_train, .window = h->window, .n_params = d->w.n_params};
+                                .n_ctx_train = h->n_ctx_train, .window = h->window, .n_params = d->w.n_params,
+                                .embedding_only = r->embedding_only, .pooling = h->pooling, .n_experts = h->n_experts,
+                                .n_used = h->n_used};
     *out = d;
     return QN_OK;
 }
@@ -99,22 +71,15 @@ const qn_decoder_info *qn__decoder_info(const qn_decoder *d)
     return &d->info;
 }
 
-/* ---- pages: layer after layer, in each K of all heads and then V of all heads ---- */
-
-static qn_kv_place place(const qn_decoder *d, qn_kv kv, int layer)
-{
-    const qn_hparams *h = &d->h;
-    size_t es = kv == QN__KV_F32 ? 4 : 2;
-    size_t k = (size_t)h->n_kv_heads * (size_t)h->head_k * QN_PAGE_TOKENS * es;
-    size_t v = (size_t)h->n_kv_heads * (size_t)h->head_v * QN_PAGE_TOKENS * es;
-    size_t at = (size_t)layer * (k + v);
-    return (qn_kv_place){.k_off = at, .v_off = at + k, .kv = kv, .n_heads = h->n_heads, .n_kv_heads = h->n_kv_heads,
-                         .head_k = h->head_k, .head_v = h->head_v};
-}
-
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv)
 {
-    return place(d, kv, d->h.n_layers).k_off; /* 64 slots of at least 2 bytes: a multiple of 64 */
+    size_t n = d->w.kv_elements * QN_PAGE_TOKENS * (kv == QN__KV_F32 ? 4 : 2); /* a multiple of 64 */
+    return n ? n : 64;
+}
+
+size_t qn__decoder_state_bytes(const qn_decoder *d)
+{
+    return d->w.state_floats * sizeof(float);
 }
 
 /* ---- a context ---- */
@@ -130,47 +95,146 @@ static void *reserve(qn_context *c, size_t rows, size_t cols, size_t size, qn_st
     return (void *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
 }
 
+static qn_status reserve_experts(qn_context *c, qn_err *err)
+{
+    const qn_hparams *h = &c->d->h;
+    size_t rows = (size_t)c->max_rows, slots = rows * (size_t)h->n_used, ff = (size_t)h->n_ff_expert;
+    size_t width = (size_t)(h->n_latent_ff > 0 ? h->n_latent_ff : h->n_embd);
+    qn_status s = QN_OK;
+    qn_routing *r = &c->routing;
+    c->logits_route = reserve(c, rows, (size_t)h->n_experts, 4, &s, err);
+    c->gate_exps = reserve(c, slots, ff, 4, &s, err);
+    c->up_exps = reserve(c, slots, ff, 4, &s, err);
+    c->down_exps = reserve(c, slots, width, 4, &s, err);
+    c->latent = reserve(c, rows, 2 * width, 4, &s, err);
+    c->shared = reserve(c, rows, (size_t)h->n_embd, 4, &s, err);
+    r->chosen = reserve(c, slots, 1, sizeof *r->chosen, &s, err);
+    r->weight = reserve(c, slots, 1, sizeof *r->weight, &s, err);
+    r->source = reserve(c, slots, 1, sizeof *r->source, &s, err);
+    r->place = reserve(c, slots, 1, sizeof *r->place, &s, err);
+    r->experts = reserve(c, (size_t)h->n_experts, 1, sizeof *r->experts, &s, err);
+    r->start = reserve(c, (size_t)h->n_experts + 1, 1, sizeof *r->start, &s, err);
+    return s;
+}
+
+/* The widest row of each buffer over all layers. */
+static void measure(const qn_decoder *d, qn_widths *m)
+{
+    const qn_hparams *h = &d->h;
+    *m = (qn_widths){.ff = h->n_ff_shared > 1 ? h->n_ff_shared : 1, .q = 1, .k = 1, .v = 1, .att = 1, .aux = 1};
+#define WIDEN(field, n) ((field) = (n) > (field) ? (n) : (field))
+    for (int i = 0; i < h->n_layers; i++) {
+        const qn_layer_shape *l = &h->layers[i];
+        if (!l->experts)
+            WIDEN(m->ff, l->n_ff);
+        int channels = h->inner + 2 * h->groups * h->state;
+        switch (l->mixer) {
+        case QN_MIX_ATTENTION:
+            WIDEN(m->q, l->n_heads * h->head_k);
+            WIDEN(m->k, l->n_kv_heads * h->head_k);
+            WIDEN(m->v, l->n_kv_heads * h->head_v);
+            WIDEN(m->att, l->n_heads * h->head_v);
+            WIDEN(m->aux, d->recipe->gate == QN_GATE_QUERY ? 2 * l->n_heads * h->head_k : l->n_heads);
+            break;
+        case QN_MIX_LATENT:
+            WIDEN(m->q, l->n_heads * h->head_k);
+            WIDEN(m->k, h->head_k);
+            WIDEN(m->v, h->head_v);
+            WIDEN(m->att, l->n_heads * h->kv_lora);
+            WIDEN(m->aux, l->n_heads * (h->nope + h->n_rot));
+            WIDEN(m->aux, l->n_heads * h->latent_v);
+            WIDEN(m->q, h->q_lora);
+            break;
+        case QN_MIX_DELTA:
+            WIDEN(m->aux, channels);
+            WIDEN(m->q, h->inner);
+            WIDEN(m->k, 2 * h->time_rank);
+            WIDEN(m->v, 2 * h->time_rank);
+            WIDEN(m->att, h->inner);
+            break;
+        case QN_MIX_MAMBA2:
+            WIDEN(m->aux, h->inner + channels + h->time_rank);
+            WIDEN(m->att, h->inner);
+            break;
+        case QN_MIX_NONE: break;
+        }
+    }
+#undef WIDEN
+}
+
+static qn_status reserve_rope(qn_context *c, qn_err *err)
+{
+    const qn_hparams *h = &c->d->h;
+    const qn_recipe *r = c->d->recipe;
+    const qn_weights *w = &c->d->w;
+    qn_status s = QN_OK;
+    c->rope_freq = reserve(c, 2, (size_t)h->n_rot, 4, &s, err);
+    for (int v = 0; v < 2; v++)
+        c->tables[v] = reserve(c, (size_t)c->max_rows, (size_t)h->n_rot, 4, &s, err);
+    if (s != QN_OK)
+        return s;
+    const float *factors = w->rope_factors;
+    if (!factors) /* LongRoPE: by the context in use against the one of pre-training */
+        factors = c->n_ctx > h->rope_original_ctx ? w->rope_factors_long : w->rope_factors_short;
+    qn__rope_init(h, r->rope_half_when_full ? h->n_rot / 2 : h->n_rot, factors, false, false, c->rope_freq, &c->rope[0]);
+    qn__rope_init(h, h->n_rot, factors, true, r->window_plain_rope, c->rope_freq + h->n_rot, &c->rope[1]);
+    return QN_OK;
+}
+
 static qn_status reserve_all(qn_context *c, qn_err *err)
 {
     const qn_hparams *h = &c->d->h;
-    const qn_weights *w = &c->d->w;
     size_t rows = (size_t)c->max_rows;
+    qn_widths m;
     qn_status s = QN_OK;
+    measure(c->d, &m);
     c->x = reserve(c, rows, (size_t)h->n_embd, 4, &s, err);
     c->n = reserve(c, rows, (size_t)h->n_embd, 4, &s, err);
     c->res = reserve(c, rows, (size_t)h->n_embd, 4, &s, err);
-    c->q = reserve(c, rows, (size_t)h->n_heads * (size_t)h->head_k, 4, &s, err);
-    c->k = reserve(c, rows, (size_t)h->n_kv_heads * (size_t)h->head_k, 4, &s, err);
-    c->v = reserve(c, rows, (size_t)h->n_kv_heads * (size_t)h->head_v, 4, &s, err);
-    c->att = reserve(c, rows, (size_t)h->n_heads * (size_t)h->head_v, 4, &s, err);
-    c->gate = reserve(c, rows, (size_t)h->n_ff, 4, &s, err);
-    c->up = reserve(c, rows, (size_t)h->n_ff, 4, &s, err);
+    c->q = reserve(c, rows, (size_t)m.q, 4, &s, err);
+    c->k = reserve(c, rows, (size_t)m.k, 4, &s, err);
+    c->v = reserve(c, rows, (size_t)m.v, 4, &s, err);
+    c->att = reserve(c, rows, (size_t)m.att, 4, &s, err);
+    c->aux = reserve(c, rows, (size_t)m.aux, 4, &s, err);
+    c->gate = reserve(c, rows, (size_t)m.ff, 4, &s, err);
+    c->up = reserve(c, rows, (size_t)m.ff, 4, &s, err);
     c->gathered = reserve(c, (size_t)c->max_out, (size_t)h->n_embd, 4, &s, err);
     c->ids = reserve(c, rows, 1, sizeof *c->ids, &s, err);
     c->runs = reserve(c, rows, 1, sizeof *c->runs, &s, err);
+    if (c->d->recipe->recurrent == QN_MIX_DELTA)
+        c->pair = reserve(c, rows, 2 * (size_t)h->time_rank, 4, &s, err);
     if (h->temperature_scale > 0)
         c->row_scale = reserve(c, rows, 1, 4, &s, err);
-    if (c->d->recipe->rope != QN_ROPE_NONE) {
-        c->rope_freq = reserve(c, 2, (size_t)h->n_rot, 4, &s, err);
-        c->tables[0] = reserve(c, rows, (size_t)h->n_rot, 4, &s, err);
-        c->tables[1] = reserve(c, rows, (size_t)h->n_rot, 4, &s, err);
-    }
-    if (s == QN_OK && c->rope_freq) {
-        const float *factors = w->rope_factors;
-        if (!factors) /* LongRoPE: by the context in use against the one of pre-training */
-            factors = c->n_ctx > h->rope_original_ctx ? w->rope_factors_long : w->rope_factors_short;
-        qn__rope_init(h, factors, false, false, c->rope_freq, &c->rope[0]);
-        qn__rope_init(h, factors, true, c->d->recipe->window_plain_rope, c->rope_freq + h->n_rot, &c->rope[1]);
-    }
+    if (s == QN_OK && h->n_experts > 0)
+        s = reserve_experts(c, err);
+    if (s == QN_OK && c->d->recipe->rope != QN_ROPE_NONE)
+        s = reserve_rope(c, err);
     c->bytes = c->arena.total;
     return s;
 }
 
+/* What its matmuls read at most. */
+static qn_cpu_device_options device_options(const qn_context *c, const qn_context_options *o)
+{
+    const qn_hparams *h = &c->d->h;
+    qn_widths m;
+    measure(c->d, &m);
+    int k = h->n_embd > m.ff ? h->n_embd : m.ff;
+    k = m.att > k ? m.att : k;
+    k = m.aux > k ? m.aux : k;
+    int slots = h->n_experts > 0 ? h->n_used : 0, width = h->n_ff_expert > h->n_embd ? h->n_ff_expert : h->n_embd;
+    width = h->n_latent_ff > width ? h->n_latent_ff : width;
+    int heads = c->d->recipe->mixer == QN_MIX_LATENT ? h->n_heads : 0, part = h->kv_lora > h->nope ? h->kv_lora : h->nope;
+    return (qn_cpu_device_options){
+        .level = o->level, .n_threads = o->n_threads,
+        .rows = {o->max_rows > o->max_out ? o->max_rows : o->max_out, o->max_rows * slots, o->max_rows * heads},
+        .k = {k, width, part}, .scratch = h->time_rank > 0 ? (size_t)(h->inner / h->time_rank) : 1};
+}
+
 qn_status qn__context_open(const qn_decoder *d, const qn_context_options *o, qn_context **out, qn_err *err)
 {
-    const qn_hparams *h = &d->h;
-    if (o->max_rows < 1 || o->n_ctx < 1 || o->max_out < 1)
-        return qn__fail(err, QN_EINVAL, "context", "rows, outputs and context must be at least 1");
+    if (o->max_rows < 1 || o->max_rows > (1 << 16) || o->n_ctx < 1 || o->max_out < 1)
+        return qn__fail(err, QN_EINVAL, "context", "rows (at most 65536), outputs and context must be at least 1");
     if (d->recipe->learned_positions && o->n_ctx > d->w.positions.rows)
         return qn__fail(err, QN_EINVAL, "context", "%d tokens are more than the %d positions that this model has learned", o->n_ctx, d->w.positions.rows);
     qn_context *c = qn__calloc(1, sizeof *c);
@@ -178,9 +242,7 @@ qn_status qn__context_open(const qn_decoder *d, const qn_context_options *o, qn_
         return qn__fail_mem(err, "context");
     *c = (qn_context){.d = d, .kv = o->kv, .max_rows = o->max_rows, .max_out = o->max_out, .n_ctx = o->n_ctx};
     qn__arena_init(&c->arena, 0);
-    int max_k = h->n_embd > h->n_ff ? h->n_embd : h->n_ff, heads = h->n_heads * h->head_v;
-    qn_cpu_device_options device = {.level = o->level, .n_threads = o->n_threads, .max_k = max_k > heads ? max_k : heads,
-                                    .max_rows = o->max_rows > o->max_out ? o->max_rows : o->max_out};
+    qn_cpu_device_options device = device_options(c, o);
     qn_status s = reserve_all(c, err);
     if (s == QN_OK)
         s = qn__cpu_device_open(&device, &c->dev, err);
@@ -210,11 +272,6 @@ size_t qn__context_bytes(const qn_context *c)
 
 /* ---- a step ---- */
 
-static qn_rows rows_of(float *p, int rows, int cols)
-{
-    return (qn_rows){.p = p, .rows = rows, .cols = cols, .stride = (size_t)cols};
-}
-
 /* Cut the step into runs of one sequence; returns how many. */
 static int find_runs(qn_context *c, const qn_step *step)
 {
@@ -227,7 +284,10 @@ static int find_runs(qn_context *c, const qn_step *step)
             assert(r->pos == r[-1].pos + 1);
             c->runs[n - 1].n++;
         } else {
-            c->runs[n++] = (qn_run){.first = i, .n = 1, .pos = r->pos, .pages = step->pages[r->seq]};
+            float *state = c->d->w.state_floats > 0 ? step->states[r->seq] : NULL;
+            if (state && r->pos == 0)
+                memset(state, 0, c->d->w.state_floats * sizeof *state);
+            c->runs[n++] = (qn_run){.first = i, .n = 1, .pos = r->pos, .pages = step->pages[r->seq], .state = state};
         }
     }
     return n;
@@ -247,6 +307,10 @@ static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
         op->embed(c->dev, &d->w.positions, c->ids, 1, res);
         op->add(c->dev, x, res, 1);
     }
+    if (d->w.token_type)
+        op->add_vector(c->dev, d->w.token_type, x);
+    if (d->w.embed_norm.w)
+        op->norm(c->dev, d->recipe->norm, &d->w.embed_norm, d->h.norm_eps, x, x);
     for (int v = 0; v < 2 && c->rope_freq; v++)
         for (int i = 0; i < step->n_rows; i++)
             qn__rope_table(&c->rope[v], c->ids[i], c->tables[v] + (size_t)i * (size_t)d->h.n_rot);
@@ -254,68 +318,7 @@ static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
         c->row_scale[i] = (float)(1 + d->h.temperature_scale * log(floor((double)c->ids[i] / d->h.temperature_floor) + 1));
 }
 
-/* out = attention(in) */
-static void attend(qn_context *c, const qn_layer *l, int index, int n_runs, qn_rows in, qn_rows out)
-{
-    const qn_hparams *h = &c->d->h;
-    const qn_recipe *r = c->d->recipe;
-    const qn_device_ops *op = c->dev->ops;
-    qn_rows q = rows_of(c->q, in.rows, l->q.rows), k = rows_of(c->k, in.rows, l->k.rows), v = rows_of(c->v, in.rows, l->v.rows);
-    qn_rows att = rows_of(c->att, in.rows, l->o.k);
-    qn_kv_place at = place(c->d, c->kv, index);
-    op->linear(c->dev, in, (qn_linear[]){{&l->q, q}, {&l->k, k}, {&l->v, v}}, 3);
-    if (l->q_norm.w) {
-        op->head_norm(c->dev, &l->q_norm, h->norm_eps, q);
-        op->head_norm(c->dev, &l->k_norm, h->norm_eps, k);
-    }
-    const float *table = l->rope >= 0 ? c->tables[l->rope] : NULL;
-    if (table || c->row_scale)
-        op->rope(c->dev, q, h->head_k, h->n_rot, r->rope == QN_ROPE_NEOX, table, c->row_scale);
-    if (table)
-        op->rope(c->dev, k, h->head_k, h->n_rot, r->rope == QN_ROPE_NEOX, table, NULL);
-    op->kv_store(c->dev, &at, k, v, c->runs, n_runs);
-    op->attention(c->dev, &at, q, att, c->runs, n_runs, l->window, h->attn_scale, h->attn_softcap);
-    op->linear(c->dev, att, (qn_linear[]){{&l->o, out}}, 1);
-}
-
-/* out = ffn(in) */
-static void feed_forward(qn_context *c, const qn_layer *l, qn_rows in, qn_rows out)
-{
-    const qn_device_ops *op = c->dev->ops;
-    qn_rows gate = rows_of(c->gate, in.rows, l->up.rows), up = rows_of(c->up, in.rows, l->up.rows);
-    bool gated = l->gate.rows > 0;
-    op->linear(c->dev, in, (qn_linear[]){{&l->up, up}, {&l->gate, gate}}, gated ? 2 : 1);
-    op->activate(c->dev, c->d->recipe->ffn, gated ? gate : (qn_rows){0}, up, up);
-    op->linear(c->dev, up, (qn_linear[]){{&l->down, out}}, 1);
-}
-
-static qn_rows normed(qn_context *c, const qn_norm *n, qn_rows x, qn_rows y)
-{
-    if (!n->w)
-        return x;
-    c->dev->ops->norm(c->dev, c->d->recipe->norm, n, c->d->h.norm_eps, x, y);
-    return y;
-}
-
-static void layer(qn_context *c, int index, int n_runs, qn_rows x)
-{
-    const qn_layer *l = &c->d->w.layers[index];
-    const float scale = c->d->h.residual_scale;
-    qn_rows n = rows_of(c->n, x.rows, x.cols), res = rows_of(c->res, x.rows, x.cols);
-
-    qn_rows in = normed(c, &l->attn_norm, x, n);
-    attend(c, l, index, n_runs, in, res);
-    (void)normed(c, &l->post_attn_norm, res, res);
-    c->dev->ops->add(c->dev, x, res, scale);
-
-    if (!c->d->recipe->parallel) /* else the ffn reads what attention read, which is still in n */
-        in = normed(c, &l->ffn_norm, x, n);
-    feed_forward(c, l, in, res);
-    (void)normed(c, &l->post_ffn_norm, res, res);
-    c->dev->ops->add(c->dev, x, res, scale);
-}
-
-/* Logits of the rows that are asked for. */
+/* Hidden states and logits of the rows that are asked for. */
 static void finish(qn_context *c, const qn_step *step, qn_rows x)
 {
     const qn_decoder *d = c->d;
@@ -329,22 +332,28 @@ static void finish(qn_context *c, const qn_step *step, qn_rows x)
     }
     if (n == 0)
         return;
-    qn_rows g = rows_of(c->gathered, n, x.cols), logits = rows_of(step->logits, n, d->h.n_vocab);
-    (void)normed(c, &d->w.output_norm, g, g);
+    qn_rows g = qn__rows(c->gathered, n, x.cols);
+    if (d->w.output_norm.w)
+        c->dev->ops->norm(c->dev, d->recipe->norm, &d->w.output_norm, d->h.norm_eps, g, g);
+    if (step->hidden)
+        memcpy(step->hidden, g.p, (size_t)n * (size_t)x.cols * sizeof(float));
+    if (!step->logits)
+        return;
+    qn_rows logits = qn__rows(step->logits, n, d->h.n_vocab);
     c->dev->ops->linear(c->dev, g, (qn_linear[]){{&d->w.output, logits}}, 1);
     c->dev->ops->finish(c->dev, logits, d->h.logit_scale, d->h.final_softcap);
 }
 
 qn_status qn__context_step(qn_context *c, const qn_step *step, qn_err *err)
 {
-    qn_rows x = rows_of(c->x, step->n_rows, c->d->h.n_embd), res = rows_of(c->res, step->n_rows, c->d->h.n_embd);
-    assert(step->n_rows <= c->max_rows);
+    qn_rows x = qn__rows(c->x, step->n_rows, c->d->h.n_embd), res = qn__rows(c->res, step->n_rows, c->d->h.n_embd);
+    assert(step->n_rows <= c->max_rows && (!step->logits || c->d->w.output.rows > 0));
     int n_runs = find_runs(c, step);
     begin(c, step, x, res);
     for (int i = 0; i < c->d->h.n_layers; i++) {
         if (step->cancelled && step->cancelled(step->cancel_arg))
             return qn__fail(err, QN_ECANCELLED, "step", "cancelled");
-        layer(c, i, n_runs, x);
+        qn__layer(c, i, n_runs, x);
     }
     finish(c, step, x);
     return QN_OK;

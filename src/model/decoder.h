@@ -27,11 +27,18 @@ typedef struct qn_decoder_info {
     int32_t n_vocab, n_ctx_train;
     int32_t window;           /* sliding window of the windowed layers, 0: none */
     uint64_t n_params;
+    bool embedding_only;      /* an encoder: hidden states, no logits; a sequence must come in one step */
+    int pooling;              /* what the file asks for: 0 none, 1 mean, 2 first token, 3 last, 4 rank; -1: says nothing */
+    int n_experts, n_used;    /* 0: dense */
 } qn_decoder_info;
 const qn_decoder_info *qn__decoder_info(const qn_decoder *d);
 
 /* Bytes of one page of KV (all layers, 64 tokens), a multiple of 64. */
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv);
+
+/* Bytes of a sequence's recurrent state, 0 for models that have none. Unlike pages it changes with every token, so a
+ * sequence can be resumed only where a copy of it was kept. */
+size_t qn__decoder_state_bytes(const qn_decoder *d);
 
 typedef struct qn_context qn_context;
 typedef struct qn_context_options {
@@ -63,7 +70,9 @@ typedef struct qn_step {
     int n_rows;
     unsigned char *const *const *pages; /* [n_seqs][pages of that sequence] */
     int n_seqs;
-    float *logits;        /* [rows with out >= 0][n_vocab] */
+    float *const *states; /* [n_seqs], each qn__decoder_state_bytes, updated; a row of position 0 starts it anew */
+    float *logits;        /* [rows with out >= 0][n_vocab], or NULL */
+    float *hidden;        /* [rows with out >= 0][n_embd]: the normed last hidden state, or NULL */
     /* Asked between layers, when not NULL: true abandons the step (QN_ECANCELLED; its rows count as not computed). Called
      * on the caller's thread. */
     bool (*cancelled)(void *arg);

@@ -15,7 +15,7 @@ typedef struct qn_rope {
 
 /* inv_freq[n_rot/2] is the caller's. factors: n_rot/2 divisors or NULL. windowed: the variant of sliding-window layers;
  * plain: without scaling. */
-void qn__rope_init(const qn_hparams *h, const float *factors, bool windowed, bool plain, float *inv_freq, qn_rope *out);
+void qn__rope_init(const qn_hparams *h, int n_rot, const float *factors, bool windowed, bool plain, float *inv_freq, qn_rope *out);
 /* cos_sin[n_rot]: cos and sin of each pair at this position. A function of (rope, pos) alone. */
 void qn__rope_table(const qn_rope *r, int32_t pos, float *cos_sin);
 

@@ -6,13 +6,14 @@
 #include "model/recipe.h"
 #include "model/rope.h"
 
-/* A matrix: rows x k, row-major blocks, in the file's map. rows 0: absent. */
+/* A matrix: rows x k, row-major blocks, in the file's map; or `count` of them one after another (an expert's, a head's).
+ * rows 0: absent. */
 typedef struct qn_weight {
     const unsigned char *data;
-    size_t row_bytes;
-    int rows, k;
+    size_t row_bytes, stride; /* bytes from row to row, from matrix to matrix */
+    int rows, k, count;
     qn_type type;
-    const float *bias; /* rows floats, or NULL */
+    const float *bias; /* count x rows floats, or NULL */
 } qn_weight;
 
 /* n floats each; w NULL: the norm is absent. */
@@ -22,26 +23,45 @@ typedef struct qn_norm {
 } qn_norm;
 
 typedef struct qn_layer {
-    qn_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm, q_norm, k_norm;
-    qn_weight q, k, v, o;
-    qn_weight gate, up, down; /* gate absent: plain ffn */
+    qn_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm, sum_attn_norm, sum_ffn_norm;
+    /* attention; head_gate: a value per head. sinks: n_heads floats or NULL */
+    qn_norm q_norm, k_norm;
+    qn_weight q, k, v, o, head_gate;
+    const float *sinks;
     int32_t window;           /* 0: sees everything */
     int rope;                 /* 0: the model's, 1: the windowed variant, -1: none */
+    size_t k_at, v_at;        /* where this layer's keys and values start in a page, in elements */
+    /* latent attention: q = q_b(norm(q_a(x))) when q_a is there; k_b: heads x [kv_lora x nope], v_b: heads x [v x kv_lora] */
+    qn_weight q_a, kv_a, k_b, v_b;
+    qn_norm q_a_norm, kv_a_norm;
+    /* recurrent. delta: in (q, k, v), z, alpha and beta (or both as ba); mamba2: in (z, x, B, C, dt). conv: [channels][taps] */
+    qn_weight in, z, alpha, beta, ba, ssm_out;
+    const float *conv, *conv_bias, *a, *dt_bias, *skip;
+    qn_norm ssm_norm;
+    size_t state_at;          /* where this layer's state starts, in floats */
+    /* ffn; gate absent: plain */
+    qn_weight gate, up, down;
+    /* experts; gate_exps absent: plain */
+    qn_weight router, gate_exps, up_exps, down_exps, gate_shared, up_shared, down_shared, shared_gate;
+    qn_weight latent_down, latent_up;
+    const float *router_bias; /* added for the choice only */
 } qn_layer;
 
 typedef struct qn_weights {
     qn_weight embed, positions, output;
-    qn_norm output_norm;
+    const float *token_type;  /* n_embd, or NULL: of the first segment, which every token belongs to */
+    qn_norm embed_norm, output_norm;
     qn_layer *layers;
     const float *rope_factors, *rope_factors_long, *rope_factors_short; /* n_rot/2, or NULL */
     uint64_t n_params;
+    size_t kv_elements;       /* of a token's keys and values in all layers */
+    size_t state_floats;      /* of a sequence's recurrent state in all layers */
     qn_arena arena; /* layers and everything small that was converted to float */
 } qn_weights;
 
 /* Bind and check every tensor. A tensor that the recipe does not know is refused too: ignoring it would compute something
  * else than the model. On failure *w holds nothing. */
-qn_status qn__weights_bind(const qn_gguf *g, const qn_recipe *r, const qn_hparams *h, const bool *windowed, qn_weights *w,
-                           qn_err *err);
+qn_status qn__weights_bind(const qn_gguf *g, const qn_recipe *r, const qn_hparams *h, qn_weights *w, qn_err *err);
 void qn__weights_free(qn_weights *w);
 
 #endif

@@ -33,5 +33,13 @@ void qn__ref_gelu_mul(const float *g, const float *u, float *y, int n);
 void qn__ref_add(const float *a, const float *b, float *y, int n);
 void qn__ref_scale(const float *x, float s, float *y, int n);
 void qn__ref_softcap(const float *x, float cap, float *y, int n);
+void qn__ref_oai_mul(const float *g, const float *u, float *y, int n, float limit);
+void qn__ref_silu_mul_clamped(const float *g, const float *u, float *y, int n, float limit);
+void qn__ref_sigmoid_mul(const float *g, const float *x, float *y, int n);
+void qn__ref_add_scaled(const float *x, float s, float *y, int n);
+void qn__ref_conv_step(const float *w, const float *b, float *state, const float *x, float *y, int n, int taps);
+void qn__ref_delta_step(float *state, const float *q, const float *k, const float *v, float decay, float beta, float *out,
+                        int n_k, int n_v);
+void qn__ref_ssm_step(float *state, const float *x, const float *b, const float *c, float decay, float *y, int n_state, int n);
 
 #endif
