@@ -2,9 +2,11 @@
 #include "base/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -16,7 +18,7 @@
 #define PAUSE() ((void)0)
 #endif
 
-enum { SPINS = 20000 }; /* about 0.3 ms: longer than the gap between regions of one step */
+enum { SPINS = 2000 }; /* some 0.1 ms: longer than the gap between regions of one step */
 
 struct worker {
     struct qn_pool *pool;
@@ -24,21 +26,32 @@ struct worker {
     int index;
 };
 
-/* epoch counts regions. A region is published by writing fn/arg/n_items, next = 0 and active = n_workers, and then
- * raising epoch; each worker that sees the new epoch drains `next` and lowers `active`. */
+/* One word says what region there is and who is in it:
+ *
+ *   gate:  epoch (32) | closed (1) | joined (31)
+ *
+ * The caller publishes a region by storing a new epoch, open, nobody joined. A worker joins by a compare-and-swap while it
+ * is open, drains, and leaves. When the caller has drained too it closes the gate and waits for those inside only: a worker
+ * that sleeps, or that the system has not scheduled, delays nobody. */
 struct qn_pool {
-    _Alignas(64) _Atomic uint32_t epoch;
+    _Alignas(64) _Atomic uint64_t gate;
     _Alignas(64) _Atomic int next;
-    _Alignas(64) _Atomic int active;
     void (*fn)(void *, int, int);
     void *arg;
-    int n_items, n_workers;
+    int n_items, n_workers, spins;
     _Atomic bool quit;
     _Atomic int sleeping;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct worker workers[];
 };
+
+static const uint64_t CLOSED = (uint64_t)1 << 31;
+
+static uint32_t epoch_of(uint64_t gate)
+{
+    return (uint32_t)(gate >> 32);
+}
 
 static void drain(qn_pool *p, int thread)
 {
@@ -50,27 +63,33 @@ static void drain(qn_pool *p, int thread)
     }
 }
 
-static uint32_t wait_for(qn_pool *p, uint32_t seen)
+static bool is_news(uint64_t gate, uint32_t seen)
 {
-    for (int i = 0; i < SPINS; i++) {
-        uint32_t e = atomic_load_explicit(&p->epoch, memory_order_acquire);
-        if (e != seen)
-            return e;
+    return epoch_of(gate) != seen && !(gate & CLOSED);
+}
+
+/* The gate, once it holds an open region later than `seen`. */
+static uint64_t wait_for(qn_pool *p, uint32_t seen)
+{
+    uint64_t g;
+    for (int i = 0; i < p->spins; i++) {
+        if (is_news(g = atomic_load_explicit(&p->gate, memory_order_acquire), seen))
+            return g;
         PAUSE();
     }
     (void)pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleeping, 1);
-    uint32_t e;
-    while ((e = atomic_load(&p->epoch)) == seen)
+    while (!is_news(g = atomic_load(&p->gate), seen))
         (void)pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleeping, 1);
     (void)pthread_mutex_unlock(&p->lock);
-    return e;
+    return g;
 }
 
-static void raise_epoch(qn_pool *p)
+static void open_gate(qn_pool *p)
 {
-    atomic_fetch_add(&p->epoch, 1); /* seq_cst with `sleeping`: either the sleeper sees it or we see the sleeper */
+    uint64_t next = ((uint64_t)epoch_of(atomic_load_explicit(&p->gate, memory_order_relaxed)) + 1) << 32;
+    atomic_store(&p->gate, next); /* seq_cst with `sleeping`: either the sleeper sees it or we see the sleeper */
     if (atomic_load(&p->sleeping) > 0) {
         (void)pthread_mutex_lock(&p->lock);
         (void)pthread_cond_broadcast(&p->wake);
@@ -84,11 +103,16 @@ static void *work(void *arg)
     qn_pool *p = w->pool;
     uint32_t seen = 0;
     for (;;) {
-        seen = wait_for(p, seen);
+        uint64_t g = wait_for(p, seen);
+        while (is_news(g, seen) && !atomic_compare_exchange_weak_explicit(&p->gate, &g, g + 1, memory_order_acquire, memory_order_acquire))
+            ;
+        if (!is_news(g, seen))
+            continue; /* closed while we were coming */
+        seen = epoch_of(g);
         if (atomic_load(&p->quit))
             return NULL;
         drain(p, w->index);
-        atomic_fetch_sub_explicit(&p->active, 1, memory_order_acq_rel);
+        atomic_fetch_sub_explicit(&p->gate, 1, memory_order_release);
     }
 }
 
@@ -100,7 +124,9 @@ qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err)
     qn_pool *p = qn__alloc_aligned(bytes);
     if (!p)
         return qn__fail_mem(err, "threads");
-    *p = (qn_pool){.n_workers = 0};
+    /* With more threads than processors spinning only takes time from those who work. */
+    *p = (qn_pool){.spins = n_threads <= qn__cpu_count() ? SPINS : 0};
+    atomic_store(&p->gate, CLOSED);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
     for (int i = 0; i < n_threads - 1; i++) {
@@ -121,7 +147,7 @@ void qn__pool_close(qn_pool *p)
     if (!p)
         return;
     atomic_store(&p->quit, true);
-    raise_epoch(p);
+    open_gate(p);
     for (int i = 0; i < p->n_workers; i++)
         (void)pthread_join(p->workers[i].thread, NULL);
     (void)pthread_mutex_destroy(&p->lock);
@@ -147,14 +173,15 @@ void qn__pool_run(qn_pool *p, int n_items, void (*fn)(void *, int, int), void *a
     p->arg = arg;
     p->n_items = n_items;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->active, p->n_workers, memory_order_relaxed);
-    raise_epoch(p);
+    open_gate(p);
     drain(p, 0);
-    /* A worker holds `active` for the length of one piece; spin, and give the core away when machines are crowded. */
-    for (int spins = 0; atomic_load_explicit(&p->active, memory_order_acquire) > 0; spins++) {
-        if (spins < SPINS)
+    uint64_t g = atomic_fetch_or_explicit(&p->gate, CLOSED, memory_order_acq_rel);
+    /* Whoever is inside has at most one piece left; spin, and give the core away when the machine is crowded. */
+    for (int spins = 0; (g & (CLOSED - 1)) != 0; spins++) {
+        if (spins < p->spins)
             PAUSE();
         else
             (void)sched_yield();
+        g = atomic_load_explicit(&p->gate, memory_order_acquire);
     }
 }
