@@ -328,8 +328,7 @@ static qn_status eval_concat(jrun *r, jenv *env, const jnode *n, jval *out)
     for (const jnode *k = n->a; k; k = k->next) {
         J_TRY(qn__j_eval(r, env, k, &part));
         r->line = k->line;
-        J_TRY(qn__j_to_str(r, part.kind == J_UNDEF && part.u.undef && part.u.undef->why != JU_UNSAFE ? qn__j_str("", 0) : part,
-                           &part));
+        J_TRY(qn__j_to_str(r, part, &part));
         part.safe = 0;
         J_TRY(qn__j_join2(r, text, part, &text));
     }

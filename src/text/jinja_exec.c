@@ -374,7 +374,12 @@ static qn_status exec_one(jrun *r, jenv *env, const jnode *n)
     r->line = n->line;
     switch (n->kind) {
     case JN_TEXT: return qn__j_emit(r, n->name.p, n->name.n);
-    case JN_PRINT: J_TRY(qn__j_eval(r, env, n->a, &v)); return qn__j_emit_str(r, v);
+    case JN_PRINT:
+        for (; n; n = n->b) {
+            J_TRY(qn__j_eval(r, env, n->a, &v));
+            J_TRY(qn__j_emit_str(r, v));
+        }
+        return QN_OK;
     case JN_IF: return exec_if(r, env, n);
     case JN_FOR: return exec_for(r, env, n);
     case JN_SET:

@@ -70,7 +70,10 @@ static qn_status f_title(jrun *r, const jcall *c, jval *out)
             if (qn__j_is_space(cp) || (cp > 0 && cp < 0x80 && strchr("-({[<", (char)cp)))
                 break;
         }
-        J_TRY(qn__j_case(r, qn__j_str(s.u.s + at, end - at), 'c', &word));
+        k = qn__j_char(s.u.s + at, end - at, &cp);
+        J_TRY(qn__j_case(r, qn__j_str(s.u.s + at, k), 'u', &word));
+        J_TRY(qn__j_emit_str(r, word));
+        J_TRY(qn__j_case(r, qn__j_str(s.u.s + at + k, end - at - k), 'l', &word));
         J_TRY(qn__j_emit_str(r, word));
     }
     return qn__j_take(r, mark, out);

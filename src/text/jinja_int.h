@@ -139,7 +139,7 @@ typedef enum jnode_kind {
     JN_ARG,
     /* statements */
     JN_TEXT,  /* name: the bytes */
-    JN_PRINT, /* a: expression */
+    JN_PRINT, /* a: expression, b: the next JN_PRINT or NULL */
     JN_IF,    /* a: condition, b: body, c: else part (statements) */
     JN_FOR,   /* a: target, b: iterable, c: condition or NULL, d: body, e: else part, op: recursive */
     JN_SET,   /* a: target, b: value */

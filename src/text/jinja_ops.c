@@ -397,6 +397,14 @@ qn_status qn__j_slice(jrun *r, jval v, jval from, jval to, jval step, jval *out)
     J_TRY(bound(r, from, n, by, by > 0 ? 0 : (int64_t)n - 1, &lo));
     J_TRY(bound(r, to, n, by, by > 0 ? (int64_t)n : -1, &hi));
     int64_t count = by > 0 ? (hi > lo ? (hi - lo + by - 1) / by : 0) : (lo > hi ? (lo - hi - by - 1) / -by : 0);
+    if (v.kind == J_RANGE) {
+        jrange *x;
+        int64_t start = v.u.range->start, old = v.u.range->step;
+        J_TRY(qn__j_alloc(r, sizeof *x, &x));
+        *x = (jrange){start + lo * old, start + hi * old, old * by, (uint32_t)count};
+        *out = (jval){.kind = J_RANGE, .u.range = x};
+        return QN_OK;
+    }
     if (v.kind == J_STR && by == 1) {
         size_t a = qn__j_offset(v, (uint32_t)lo), b = count ? qn__j_offset(v, (uint32_t)hi) : a;
         uint8_t safe = v.safe;

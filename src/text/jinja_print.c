@@ -166,7 +166,7 @@ qn_status qn__j_emit_str(jrun *r, jval v)
     if (v.kind == J_STR)
         return qn__j_emit(r, v.u.s, v.n);
     if (v.kind == J_UNDEF)
-        return v.u.undef && v.u.undef->why == JU_UNSAFE ? qn__j_undef_used(r, v) : QN_OK;
+        return QN_OK;
     return qn__j_emit_repr(r, v);
 }
 

@@ -190,7 +190,13 @@ static qn_status parse_with(jparse *p, jnode *n)
 
 static qn_status parse_print(jparse *p, jnode *n)
 {
-    return qn__j_parse_tuple(p, true, NULL, &n->a);
+    J_TRY(qn__j_parse_expr(p, true, &n->a));
+    for (; qn__j_is_op(p, ","); n = n->b) { /* {% print a, b %}: one after another */
+        J_TRY(qn__j_node(p, JN_PRINT, &n->b));
+        J_TRY(qn__j_advance(p));
+        J_TRY(qn__j_parse_expr(p, true, &n->b->a));
+    }
+    return QN_OK;
 }
 
 static qn_status parse_filterblock(jparse *p, jnode *n)

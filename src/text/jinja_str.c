@@ -94,7 +94,7 @@ static void reverse(pieces *l)
 /* At white space, runs of which count once. */
 static qn_status split_words(jrun *r, jval s, int64_t max, bool right, pieces *l)
 {
-    s = qn__j_strip(s, NULL, true, true);
+    s = qn__j_strip(s, NULL, !right, right);
     while (s.n) {
         size_t at = 0, k = 0, end;
         int32_t cp;
