@@ -375,7 +375,7 @@ static qn_status f_slice(jrun *r, const jcall *c, jval *out)
     J_TRY(qn__j_array(r, slices, &w));
     for (uint32_t i = 0; i < slices; i++) {
         uint32_t count = n / slices + (i < n % slices);
-        J_TRY(piece(r, v + at, count, n / slices + 1, i < n % slices ? (jval){0} : c->a[1], &w[i]));
+        J_TRY(piece(r, v ? v + at : NULL, count, n / slices + 1, i < n % slices ? (jval){0} : c->a[1], &w[i]));
         at += count;
     }
     return qn__j_gen(r, w, slices, out);

@@ -377,7 +377,7 @@ qn_status qn__j_items(jrun *r, jval v, const jval **items, uint32_t *n)
         return QN_OK;
     case J_GEN: {
         jgen *g = v.u.gen;
-        *items = g->v + g->pos;
+        *items = g->v ? g->v + g->pos : NULL;
         *n = g->n - g->pos;
         g->pos = g->n;
         return QN_OK;
