@@ -277,7 +277,7 @@ out:
 static const cli_option options[] = {
     {"--prompt", "-p", CLI_TEXT, "TEXT", AT(prompt), 0, 0, "answer this and leave; what is piped in is put under it"},
     {"--file", "-f", CLI_TEXT, "FILE", AT(file), 0, 0,
-     "answer the text of a file (- is standard input); with -p, put under it"},
+     "answer the text of a file (- is standard input); with -p, put under it; a pipe is then not read"},
     {"--raw", NULL, CLI_FLAG, NULL, AT(raw), 0, 0, "no chat template: complete the text"},
     {"--system", NULL, CLI_TEXT, "TEXT", AT(system), 0, 0, "the system message"},
     {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "an array of OpenAI-style tools (JSON) for the template"},

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Ctrl-C while a long prompt is read (there the progress bar is seen too) and while the answer comes: stopped cleanly, with
-# the timings, exit code 130, the terminal as it was.
+# Ctrl-C while a long prompt is read (there the progress bar is seen too), while the answer comes and while a text is
+# measured: stopped cleanly, with what was done until then, exit code 130.
 . "$(dirname "$0")/common"
 command -v expect >/dev/null || { echo "skipped: expect is not installed"; exit 77; }
 i=0; while [ $i -lt 240 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
