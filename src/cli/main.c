@@ -67,7 +67,7 @@ static int help(int argc, char **argv)
 static int dispatch(int argc, char **argv)
 {
     if (argc < 2)
-        return cli_usage(NULL, "name a command: run, show, tokenize, render, logits, perplexity or quantize");
+        return cli_usage(NULL, "name a command, such as `quern run`");
     const char *first = argv[1];
     if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
         printf("quern %s\n", qn_version());

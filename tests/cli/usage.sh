@@ -16,6 +16,7 @@ for c in run show tokenize render logits perplexity quantize; do
     want "$o in help of $c is not in the manual" grep -qF -e "$(printf %s "$o" | sed 's/-/\\-/g')" "$(dirname "$0")/../../docs/quern.1"
   done
 done
+want "only ${listed:-0} commands are listed" [ "${listed:-0}" -ge 6 ]
 run; want_rc 2; want_sentence; no_out
 run rum; want_rc 2; want_sentence; want_err "'rum'; did you mean run"
 run help shwo; want_rc 2; want_sentence; want_err 'did you mean show'
