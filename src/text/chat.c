@@ -1,8 +1,8 @@
 /* chat.c - a conversation to a prompt. See chat.h.
  *
  * Owns: reading the caller's JSON, the checks whose errors name a message and a key, the variables a template sees.
- * Refuses: JSON with a key twice, JSON nested deeper than the template's limit, messages that are not objects, roles that
- * are not strings. Everything else is the template's business. */
+ * Refuses: JSON with a key twice, JSON nested deeper than the template's limit, messages that are not objects, roles
+ * that are not strings. Everything else is the template's business. */
 #include "text/chat.h"
 
 #include <stdio.h>
@@ -73,12 +73,13 @@ static qn_status read_json(const char *text, const char *what, json_t **out, qn_
     return qn__fail(err, QN_EFORMAT, where, "not valid JSON: %s", e.text);
 }
 
-/* ---- checks -------------------------------------------------------------------------------------------------------------- */
+/* ---- checks
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static const char *type_name(const json_t *j)
 {
-    static const char *const names[] = {"an object", "an array", "a string", "an integer", "a number", "true", "false",
-                                        "null"};
+    static const char *const names[] = {"an object", "an array", "a string", "an integer",
+                                        "a number",  "true",     "false",    "null"};
     return j ? names[json_typeof(j)] : "missing";
 }
 
@@ -139,7 +140,8 @@ static qn_status check_messages(json_t *messages, qn_err *err)
         if (content && !json_is_string(content) && !json_is_array(content) && !json_is_object(content) &&
             !json_is_null(content)) {
             (void)snprintf(where, sizeof where, "messages[%zu].content", i);
-            return qn__fail(err, QN_EFORMAT, where, "is %s; it must be a string or an array of parts", type_name(content));
+            return qn__fail(err, QN_EFORMAT, where, "is %s; it must be a string or an array of parts",
+                            type_name(content));
         }
         qn_status s = check_calls(json_object_get(m, "tool_calls"), i, err);
         if (s != QN_OK)
@@ -148,7 +150,8 @@ static qn_status check_messages(json_t *messages, qn_err *err)
     return QN_OK;
 }
 
-/* ---- variables ----------------------------------------------------------------------------------------------------------- */
+/* ---- variables
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* Takes the reference to `value`, which may be NULL (out of memory). */
 static qn_status put(json_t *vars, const char *name, json_t *value, qn_err *err)
@@ -238,7 +241,8 @@ qn_status qn__chat_render(const qn_jinja *t, const qn_chat_input *in, char **out
     return s;
 }
 
-/* ---- dates --------------------------------------------------------------------------------------------------------------- */
+/* ---- dates
+ * --------------------------------------------------------------------------------------------------------------- */
 
 qn_status qn__chat_date(const char *date, int64_t *now, qn_err *err)
 {

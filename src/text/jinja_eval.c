@@ -3,7 +3,8 @@
 
 #include "text/jinja_int.h"
 
-/* ---- variables --------------------------------------------------------------------------------------------------------- */
+/* ---- variables
+ * --------------------------------------------------------------------------------------------------------- */
 
 jenv *qn__j_env_new(jrun *r, jenv *parent)
 {
@@ -78,7 +79,8 @@ static qn_status eval_name(jrun *r, jenv *env, const jnode *n, jval *out)
     return qn__j_undef(r, JU_NAME, J_UNDEF, n->name, out);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static int param_index(const char *params, qn_slice name)
 {
@@ -101,7 +103,8 @@ qn_status qn__j_call_builtin(jrun *r, const jbuiltin *f, jcall *c, jval *out)
     for (const char *p = f->params; *p; p++)
         n += *p == ',';
     if (c->n_pos > n)
-        return qn__j_type(r, "%s() takes at most %u arguments, %u were given", f->name, (unsigned)n, (unsigned)c->n_pos);
+        return qn__j_type(r, "%s() takes at most %u arguments, %u were given", f->name, (unsigned)n,
+                          (unsigned)c->n_pos);
     for (uint32_t i = 0; i < J_MAX_PARAMS; i++)
         c->a[i] = i < c->n_pos ? c->pos[i] : (jval){0};
     for (uint32_t i = 0; i < c->n_kw; i++) {
@@ -188,7 +191,8 @@ qn_status qn__j_args(jrun *r, jenv *env, const jnode *args, jcall *c)
     return QN_OK;
 }
 
-/* ---- chains ---------------------------------------------------------------------------------------------------------------- */
+/* ---- chains
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static qn_status apply_builtin(jrun *r, jenv *env, const jnode *n, jval *v)
 {
@@ -240,7 +244,8 @@ qn_status qn__j_apply(jrun *r, jenv *env, const jnode *ops, jval base, jval *out
     return QN_OK;
 }
 
-/* ---- operators ------------------------------------------------------------------------------------------------------------- */
+/* ---- operators
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static qn_status eval_items(jrun *r, jenv *env, const jnode *n, jval *out)
 {

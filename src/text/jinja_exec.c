@@ -1,12 +1,13 @@
 /* jinja_exec.c - statements: tree and variables to output; macros, loops; the rendering as a whole.
  *
- * Scopes: a for body, macro, call block, with, set block, filter block and generation block have one of their own; if has
- * none. A macro sees the variables around its definition as they are when it is called. */
+ * Scopes: a for body, macro, call block, with, set block, filter block and generation block have one of their own; if
+ * has none. A macro sees the variables around its definition as they are when it is called. */
 #include <string.h>
 
 #include "text/jinja_int.h"
 
-/* ---- assignment --------------------------------------------------------------------------------------------------------- */
+/* ---- assignment
+ * --------------------------------------------------------------------------------------------------------- */
 
 static qn_status assign(jrun *r, jenv *env, const jnode *target, jval v)
 {
@@ -57,10 +58,11 @@ static qn_status capture(jrun *r, jenv *env, const jnode *body, jval *out)
     return qn__j_take(r, mark, out);
 }
 
-/* ---- loops --------------------------------------------------------------------------------------------------------------- */
+/* ---- loops
+ * --------------------------------------------------------------------------------------------------------------- */
 
-/* See to it that item `want` is among the kept ones if there is one. Conditions are tried as late as possible: a body may
- * change what they look at through a namespace. */
+/* See to it that item `want` is among the kept ones if there is one. Conditions are tried as late as possible: a body
+ * may change what they look at through a namespace. */
 static qn_status fetch(jrun *r, jloop *l, uint32_t want, bool *have)
 {
     if (!l->node->c) {
@@ -97,7 +99,7 @@ static qn_status loop_length(jrun *r, jloop *l, int64_t *n)
 
 qn_status qn__j_loop_attr(jrun *r, jloop *l, qn_slice name, jval *out, bool *found)
 {
-    static const char *const names[] = {"index0", "index",  "first",    "last",     "length", "revindex",
+    static const char *const names[] = {"index0",    "index", "first",  "last",     "length",  "revindex",
                                         "revindex0", "depth", "depth0", "previtem", "nextitem"};
     int64_t n;
     bool have;
@@ -220,7 +222,8 @@ static qn_status exec_for(jrun *r, jenv *env, const jnode *n)
     return run_loop(r, env, n, items, 0);
 }
 
-/* ---- macros --------------------------------------------------------------------------------------------------------------- */
+/* ---- macros
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static bool same_name(qn_slice a, qn_slice b)
 {
@@ -330,7 +333,8 @@ static qn_status exec_call(jrun *r, jenv *env, const jnode *n)
     return qn__j_emit_str(r, f);
 }
 
-/* ---- statements ------------------------------------------------------------------------------------------------------------ */
+/* ---- statements
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static qn_status exec_if(jrun *r, jenv *env, const jnode *n)
 {

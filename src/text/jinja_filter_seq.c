@@ -1,7 +1,7 @@
 /* jinja_filter_seq.c - filters over sequences and mappings.
  *
- * What gives a generator in Jinja gives one here (it has no length, no JSON and can be walked once), though its items are
- * computed at once. */
+ * What gives a generator in Jinja gives one here (it has no length, no JSON and can be walked once), though its items
+ * are computed at once. */
 #include <string.h>
 
 #include "text/jinja_int.h"
@@ -17,7 +17,8 @@ static jcall rest_of(const jcall *c, uint32_t skip, jval self)
     return (jcall){.self = self, .pos = c->pos + skip, .n_pos = c->n_pos - skip, .kw = c->kw, .n_kw = c->n_kw};
 }
 
-/* ---- attributes of items ------------------------------------------------------------------------------------------------- */
+/* ---- attributes of items
+ * ------------------------------------------------------------------------------------------------- */
 
 /* "a.b.0" or an index; parts of digits are indices. `otherwise`: in place of undefined, J_ABSENT: none. */
 static qn_status get_path(jrun *r, jval item, jval path, jval otherwise, jval *out)
@@ -98,7 +99,8 @@ static qn_status values_of(jrun *r, const jpair *p, uint32_t n, jval *out)
     return QN_OK;
 }
 
-/* ---- whole sequences ------------------------------------------------------------------------------------------------------ */
+/* ---- whole sequences
+ * ------------------------------------------------------------------------------------------------------ */
 
 static qn_status f_length(jrun *r, const jcall *c, jval *out)
 {
@@ -196,7 +198,8 @@ static qn_status f_items(jrun *r, const jcall *c, jval *out)
     return qn__j_gen(r, v, d->n, out);
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------------------------ */
+/* ---- order
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static qn_status f_sort(jrun *r, const jcall *c, jval *out)
 {
@@ -326,7 +329,8 @@ static qn_status f_groupby(jrun *r, const jcall *c, jval *out)
     return QN_OK;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pieces
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 /* `count` items of v from `from` on, then `fill` up to `width`. */
 static qn_status piece(jrun *r, const jval *v, uint32_t count, uint32_t width, jval fill, jval *out)
@@ -381,7 +385,8 @@ static qn_status f_slice(jrun *r, const jcall *c, jval *out)
     return qn__j_gen(r, w, slices, out);
 }
 
-/* ---- item by item --------------------------------------------------------------------------------------------------------- */
+/* ---- item by item
+ * --------------------------------------------------------------------------------------------------------- */
 
 static qn_status named(jrun *r, jval name, bool test, const jbuiltin **out)
 {
@@ -491,7 +496,10 @@ static qn_status f_attr(jrun *r, const jcall *c, jval *out)
     return qn__j_getattr(r, c->self, (qn_slice){name.u.s, name.n}, out);
 }
 
-#define F(name, params, min) {#name, f_##name, params, min, 0}
+#define F(name, params, min)                                                                                           \
+    {                                                                                                                  \
+#name, f_##name, params, min, 0                                                                                \
+    }
 const jbuiltin qn__j_filters_seq[] = {F(length, "", 0),
                                       {"count", f_length, "", 0, 0},
                                       F(list, "", 0),

@@ -27,7 +27,8 @@ static qn_status int_or(jrun *r, jval v, int64_t otherwise, int64_t *out)
     return QN_OK;
 }
 
-/* ---- case, trimming, replacing ---------------------------------------------------------------------------------------- */
+/* ---- case, trimming, replacing
+ * ---------------------------------------------------------------------------------------- */
 
 static qn_status change_case(jrun *r, const jcall *c, int how, jval *out)
 {
@@ -140,7 +141,8 @@ static qn_status f_default(jrun *r, const jcall *c, jval *out)
     return QN_OK;
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------------------- */
+/* ---- layout
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static qn_status f_indent(jrun *r, const jcall *c, jval *out)
 {
@@ -208,20 +210,6 @@ static qn_status f_center(jrun *r, const jcall *c, jval *out)
     return qn__j_call_builtin(r, qn__j_method(k.self, (qn_slice){"center", 6}), &k, out);
 }
 
-static bool word_char(int32_t cp)
-{
-    jval yes = {0}, s;
-    char utf8[4];
-    jcall k = {0};
-    if (cp < 0x80)
-        return (cp >= '0' && cp <= '9') || (cp >= 'a' && cp <= 'z') || (cp >= 'A' && cp <= 'Z') || cp == '_';
-    (void)yes;
-    (void)s;
-    (void)utf8;
-    (void)k;
-    return qn__j_printable(cp) && !qn__j_is_space(cp);
-}
-
 static qn_status f_wordcount(jrun *r, const jcall *c, jval *out)
 {
     jval s;
@@ -232,7 +220,7 @@ static qn_status f_wordcount(jrun *r, const jcall *c, jval *out)
     for (size_t at = 0; at < s.n;) {
         int32_t cp;
         at += qn__j_char(s.u.s + at, s.n - at, &cp);
-        bool word = word_char(cp);
+        bool word = qn__j_is_word(cp);
         n += word && !inside;
         inside = word;
     }
@@ -240,15 +228,18 @@ static qn_status f_wordcount(jrun *r, const jcall *c, jval *out)
     return QN_OK;
 }
 
-/* ---- URLs, attributes ----------------------------------------------------------------------------------------------------- */
+/* ---- URLs, attributes
+ * ----------------------------------------------------------------------------------------------------- */
 
 static qn_status quote(jrun *r, jval v, bool query)
 {
     jval s;
     J_TRY(qn__j_to_str(r, v, &s));
+    J_TRY(qn__j_step(r, (uint64_t)s.n * 32));
     for (size_t i = 0; i < s.n; i++) {
         char ch = s.u.s[i], hex[4];
-        bool plain = (unsigned char)ch < 0x80 && (word_char(ch) || ch == '.' || ch == '-' || ch == '~' || (ch == '/' && !query));
+        bool plain = (unsigned char)ch < 0x80 &&
+                     (qn__j_is_word(ch) || ch == '.' || ch == '-' || ch == '~' || (ch == '/' && !query));
         (void)snprintf(hex, sizeof hex, "%%%02X", (unsigned char)ch);
         if (query && ch == ' ')
             J_TRY(qn__j_emit(r, "+", 1));
@@ -318,7 +309,8 @@ static qn_status f_xmlattr(jrun *r, const jcall *c, jval *out)
     return qn__j_take(r, mark, out);
 }
 
-/* ---- JSON, formats -------------------------------------------------------------------------------------------------------- */
+/* ---- JSON, formats
+ * -------------------------------------------------------------------------------------------------------- */
 
 static qn_status f_tojson(jrun *r, const jcall *c, jval *out)
 {
@@ -367,17 +359,19 @@ static qn_status f_format(jrun *r, const jcall *c, jval *out)
     return qn__j_printf(r, s, args, out);
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------------------------------- */
+/* ---- numbers
+ * --------------------------------------------------------------------------------------------------------------- */
 
-/* Digits of a number's text without blanks around it and underscores within, terminated; false when it is too long or an
- * underscore stands where Python allows none. */
+/* Digits of a number's text without blanks around it and underscores within, terminated; false when it is too long or
+ * an underscore stands where Python allows none. */
 static bool number_text(jval s, char *out, size_t cap)
 {
     size_t n = 0;
     s = qn__j_strip(s, NULL, true, true);
     for (uint32_t i = 0; i < s.n; i++) {
         char ch = s.u.s[i];
-        bool between = i > 0 && i + 1 < s.n && s.u.s[i - 1] != '_' && (word_char(s.u.s[i - 1]) && word_char(s.u.s[i + 1]));
+        bool between =
+            i > 0 && i + 1 < s.n && s.u.s[i - 1] != '_' && (qn__j_is_word(s.u.s[i - 1]) && qn__j_is_word(s.u.s[i + 1]));
         if (ch == '_' && between)
             continue;
         if (ch == '_' || ch == 0 || n + 1 >= cap)
@@ -391,6 +385,7 @@ static bool number_text(jval s, char *out, size_t cap)
 qn_status qn__j_float_of(jrun *r, jval v, bool *ok, double *out)
 {
     char text[512], *end;
+    J_TRY(qn__j_step(r, v.kind == J_STR ? J_COST_FLOAT : 0));
     *ok = true;
     if (v.kind == J_UNDEF)
         return qn__j_undef_used(r, v);
@@ -415,7 +410,11 @@ static bool int_of_text(jval v, int64_t base, int64_t *out)
         return false;
     bool minus = *p == '-';
     p += minus || *p == '+';
-    int64_t prefix = *p == '0' ? ((p[1] | 0x20) == 'x' ? 16 : (p[1] | 0x20) == 'o' ? 8 : (p[1] | 0x20) == 'b' ? 2 : 0) : 0;
+    int64_t prefix = *p == '0' ? ((p[1] | 0x20) == 'x'   ? 16
+                                  : (p[1] | 0x20) == 'o' ? 8
+                                  : (p[1] | 0x20) == 'b' ? 2
+                                                         : 0)
+                               : 0;
     if (prefix && (base == prefix || base == 0)) {
         p += 2;
         base = prefix;
@@ -425,7 +424,9 @@ static bool int_of_text(jval v, int64_t base, int64_t *out)
     if (!*p)
         return false;
     for (; *p; p++) {
-        int d = *p >= '0' && *p <= '9' ? *p - '0' : (*p | 0x20) >= 'a' && (*p | 0x20) <= 'z' ? (*p | 0x20) - 'a' + 10 : 99;
+        int d = *p >= '0' && *p <= '9'                     ? *p - '0'
+                : (*p | 0x20) >= 'a' && (*p | 0x20) <= 'z' ? (*p | 0x20) - 'a' + 10
+                                                           : 99;
         if (d >= base || __builtin_mul_overflow(*out, base, out) || __builtin_sub_overflow(*out, d, out))
             return false;
     }
@@ -504,6 +505,7 @@ static qn_status f_round(jrun *r, const jcall *c, jval *out)
     jval method = c->a[1].kind == J_ABSENT ? qn__j_str("common", 6) : c->a[1];
     J_TRY(int_or(r, c->a[0], 0, &digits));
     J_TRY(want_num(r, c->self, "round()"));
+    J_TRY(qn__j_step(r, J_COST_FLOAT));
     double f = qn__j_as_float(c->self), scale = pow(10, (double)digits);
     if (qn__j_str_is(method, "common")) {
         *out = c->self.kind == J_FLOAT ? qn__j_float(round_to(f, digits)) : qn__j_int(qn__j_as_int(c->self));
@@ -519,7 +521,10 @@ static qn_status f_round(jrun *r, const jcall *c, jval *out)
     return QN_OK;
 }
 
-#define F(name, params, min) {#name, f_##name, params, min, 0}
+#define F(name, params, min)                                                                                           \
+    {                                                                                                                  \
+#name, f_##name, params, min, 0                                                                                \
+    }
 const jbuiltin qn__j_filters_text[] = {F(upper, "", 0),
                                        F(lower, "", 0),
                                        F(capitalize, "", 0),

@@ -100,6 +100,7 @@ static qn_status emit_float(jrun *r, const spec *sp, double f)
     char text[800], type = sp->type == '%' ? 'f' : sp->type, fmt[8], prefix[2];
     bool minus = signbit(f) && !isnan(f);
     size_t k = 0;
+    J_TRY(qn__j_step(r, J_COST_FLOAT));
     if (sp->prec > 300)
         return qn__j_type(r, "precision is too large");
     double a = fabs(sp->type == '%' ? f * 100 : f);
@@ -138,7 +139,9 @@ static qn_status emit_char(jrun *r, const spec *sp, jval v)
     return emit_text(r, sp, qn__j_str(utf8, qn__utf8_encode((int32_t)qn__j_as_int(v), utf8)), '>');
 }
 
-/* ---- % ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- %
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct printf_args {
     jval all;
@@ -184,9 +187,7 @@ static qn_status printf_value(jrun *r, spec *sp, bool zero, jval v)
         sp->align = '=';
     }
     switch (sp->type) {
-    case 's':
-        J_TRY(qn__j_to_str(r, v, &v));
-        return emit_text(r, sp, v, '>');
+    case 's': J_TRY(qn__j_to_str(r, v, &v)); return emit_text(r, sp, v, '>');
     case 'r':
     case 'a': {
         size_t mark = qn__j_mark(r);
@@ -291,7 +292,8 @@ qn_status qn__j_printf(jrun *r, jval f, jval args, jval *out)
     return qn__j_take(r, mark, out);
 }
 
-/* ---- str.format -------------------------------------------------------------------------------------------------------------- */
+/* ---- str.format
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static qn_status read_spec(jrun *r, qn_slice s, spec *sp)
 {
@@ -456,7 +458,9 @@ qn_status qn__j_format(jrun *r, jval f, const jcall *c, jval *out)
     return qn__j_take(r, mark, out);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- time
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 qn_status qn__j_strftime(jrun *r, jval f, jval *out)
 {
@@ -468,11 +472,13 @@ qn_status qn__j_strftime(jrun *r, jval f, jval *out)
     for (size_t at = 0; at < f.n;) {
         char one[5] = "%", text[128];
         size_t k = 1, from = at++;
+        J_TRY(qn__j_step(r, 256));
         if (f.u.s[from] == '%') {
             while (at < f.n && k < 3 && f.u.s[at] && strchr("-_0^#EO", f.u.s[at]))
                 one[k++] = f.u.s[at++];
         }
-        if (f.u.s[from] != '%' || at >= f.n || !f.u.s[at] || !strchr("aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%", f.u.s[at])) {
+        if (f.u.s[from] != '%' || at >= f.n || !f.u.s[at] ||
+            !strchr("aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%", f.u.s[at])) {
             J_TRY(qn__j_emit(r, f.u.s + from, at - from));
             continue;
         }

@@ -1,12 +1,13 @@
 /* jinja_int.h - what the files of the interpreter share: values, syntax tree, one rendering's state.
  *
- *   text --lexer--> tokens --parser--> jnode tree        (jinja_lex.c, jinja_parse.c, jinja_stmt.c; arena of the template)
- *   tree + variables --exec/eval--> output bytes         (jinja_exec.c, jinja_eval.c, ...; arena of the rendering)
+ *   text --lexer--> tokens --parser--> jnode tree        (jinja_lex.c, jinja_parse.c, jinja_stmt.c; arena of the
+ * template) tree + variables --exec/eval--> output bytes         (jinja_exec.c, jinja_eval.c, ...; arena of the
+ * rendering)
  *
- * Values are immutable (as in the sandbox the templates are written for) except namespace, generator, cycler and joiner.
- * They live in the rendering's arena and are never freed one by one; strings and lists are slices, so that a slice shares
- * its parent's bytes.
- * Everything that does work in proportion to data calls qn__j_step first: that is what bounds a rendering's time. */
+ * Values are immutable (as in the sandbox the templates are written for) except namespace, generator, cycler and
+ * joiner. They live in the rendering's arena and are never freed one by one; strings and lists are slices, so that a
+ * slice shares its parent's bytes. Everything that does work in proportion to data calls qn__j_step first: that is what
+ * bounds a rendering's time. */
 #ifndef QN_TEXT_JINJA_INT_H
 #define QN_TEXT_JINJA_INT_H
 
@@ -129,20 +130,20 @@ typedef enum jnode_kind {
     JN_CONCAT, /* a: operands */
     JN_COND,   /* a if b else c (c may be NULL) */
     /* steps of a chain */
-    JO_ATTR, /* name */
-    JO_ITEM, /* a */
-    JO_SLICE, /* a:b:c, each may be NULL */
-    JO_CALL,  /* a: arguments */
+    JO_ATTR,   /* name */
+    JO_ITEM,   /* a */
+    JO_SLICE,  /* a:b:c, each may be NULL */
+    JO_CALL,   /* a: arguments */
     JO_FILTER, /* name, fn, a: arguments */
     JO_TEST,   /* name, fn, a: arguments, op: negated */
     /* an argument: a is the value, op says how it is passed, name of a keyword */
     JN_ARG,
     /* statements */
-    JN_TEXT,  /* name: the bytes */
-    JN_PRINT, /* a: expression, b: the next JN_PRINT or NULL */
-    JN_IF,    /* a: condition, b: body, c: else part (statements) */
-    JN_FOR,   /* a: target, b: iterable, c: condition or NULL, d: body, e: else part, op: recursive */
-    JN_SET,   /* a: target, b: value */
+    JN_TEXT,        /* name: the bytes */
+    JN_PRINT,       /* a: expression, b: the next JN_PRINT or NULL */
+    JN_IF,          /* a: condition, b: body, c: else part (statements) */
+    JN_FOR,         /* a: target, b: iterable, c: condition or NULL, d: body, e: else part, op: recursive */
+    JN_SET,         /* a: target, b: value */
     JN_SETBLOCK,    /* a: target, b: filter chain or NULL, d: body */
     JN_MACRO,       /* name, a: parameters (JN_PARAM), d: body, op: JM_* */
     JN_PARAM,       /* name, a: default or NULL */
@@ -173,7 +174,7 @@ typedef enum jop {
     JP_NOTIN
 } jop;
 
-enum { JA_POS, JA_KEY, JA_STAR, JA_STARSTAR };       /* op of JN_ARG */
+enum { JA_POS, JA_KEY, JA_STAR, JA_STARSTAR };         /* op of JN_ARG */
 enum { JM_VARARGS = 1, JM_KWARGS = 2, JM_CALLER = 4 }; /* op of JN_MACRO: names that its body uses */
 
 typedef struct jnode {
@@ -284,7 +285,7 @@ typedef struct jmacro {
 
 typedef struct jloop {
     const jnode *node;
-    jenv *env; /* around the loop */
+    jenv *env;       /* around the loop */
     const jval *src; /* what is walked */
     uint32_t n_src, at_src;
     jval *kept; /* with a condition: the items that passed so far */
@@ -298,8 +299,8 @@ typedef struct jrun {
     qn_arena arena;
     qn_buf out; /* a stack of captures: see qn__j_mark */
     uint64_t steps;
-    uint32_t depth;      /* of exec and eval */
-    uint32_t calls;      /* of macros and recursive loops */
+    uint32_t depth; /* of exec and eval */
+    uint32_t calls; /* of macros and recursive loops */
     uint32_t line;
     enum { JF_NONE, JF_BREAK, JF_CONTINUE } flow;
     jenv *root;
@@ -323,8 +324,8 @@ typedef struct jcall {
     const jkw *kw;
 } jcall;
 
-/* `params` "name,name": bound to a[] by position or name, `min` of them required; NULL: the function looks at pos and kw
- * itself. `mask`: kinds of self that have the method (0: any). */
+/* `params` "name,name": bound to a[] by position or name, `min` of them required; NULL: the function looks at pos and
+ * kw itself. `mask`: kinds of self that have the method (0: any). */
 typedef struct jbuiltin {
     const char *name;
     qn_status (*fn)(jrun *r, const jcall *c, jval *out);
@@ -344,6 +345,8 @@ static inline qn_status qn__j_step(jrun *r, uint64_t n)
     r->steps += 1 + n / 16;
     return r->steps > r->t->limits.steps ? qn__j_out_of_steps(r) : QN_OK;
 }
+/* What printing or reading a float counts for, in bytes: up to seventeen tries at some hundred nanoseconds each. */
+enum { J_COST_FLOAT = 2048 };
 qn_status qn__j_alloc(jrun *r, size_t n, void *out); /* *out: a pointer to any type */
 qn_status qn__j_array(jrun *r, uint64_t n, jval **out);
 
@@ -479,22 +482,23 @@ const jbuiltin *qn__j_test(qn_slice name);
 const jbuiltin *qn__j_global(qn_slice name);
 const jbuiltin *qn__j_method(jval self, qn_slice name);
 extern const jbuiltin qn__j_str_methods[], qn__j_filters_text[], qn__j_filters_seq[], qn__j_loop_methods[];
-qn_status qn__j_printf(jrun *r, jval fmt, jval args, jval *out);            /* fmt % args */
-qn_status qn__j_format(jrun *r, jval fmt, const jcall *c, jval *out);       /* fmt.format(...) */
+qn_status qn__j_printf(jrun *r, jval fmt, jval args, jval *out);      /* fmt % args */
+qn_status qn__j_format(jrun *r, jval fmt, const jcall *c, jval *out); /* fmt.format(...) */
 qn_status qn__j_strftime(jrun *r, jval fmt, jval *out);
 qn_status qn__j_float_of(jrun *r, jval v, bool *ok, double *out);
 
 /* Text: code points of UTF-8; malformed bytes count as one character each. */
 size_t qn__j_char(const char *p, size_t n, int32_t *cp);
-size_t qn__j_char_back(const char *p, size_t n);   /* length of the last character of [p, p+n) */
+size_t qn__j_char_back(const char *p, size_t n); /* length of the last character of [p, p+n) */
 bool qn__j_is_space(int32_t cp);
 uint32_t qn__j_str_len(jval s);
-size_t qn__j_offset(jval s, uint32_t index);       /* byte offset of character `index` (clamped) */
+size_t qn__j_offset(jval s, uint32_t index); /* byte offset of character `index` (clamped) */
 size_t qn__j_find_bytes(const char *p, size_t n, const char *q, size_t m); /* offset or SIZE_MAX */
 jval qn__j_strip(jval s, const jval *chars, bool left, bool right);
 qn_status qn__j_case(jrun *r, jval s, int how, jval *out); /* 'u', 'l', 't'itle, 'c'apitalize, 's'wap */
 qn_status qn__j_replace(jrun *r, jval s, jval from, jval to, int64_t count, jval *out);
 qn_status qn__j_escape(jrun *r, jval s, jval *out);
 bool qn__j_printable(int32_t cp);
+bool qn__j_is_word(int32_t cp); /* \w of Python's re */
 
 #endif

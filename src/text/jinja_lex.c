@@ -72,8 +72,8 @@ static size_t strip_before(const jlex *l, size_t from, size_t to, char sign, boo
     return at_line_start && spaces(s + line, to - line) == to - line ? line : to;
 }
 
-/* If a tag's end (`%}`, `}}` or `#}`, with an optional sign) is at pos, the position behind it and behind what it swallows;
- * else 0. */
+/* If a tag's end (`%}`, `}}` or `#}`, with an optional sign) is at pos, the position behind it and behind what it
+ * swallows; else 0. */
 static size_t tag_end(const jlex *l, size_t pos, const char *close, bool trim)
 {
     const char *s = l->t->src.p;
@@ -179,7 +179,8 @@ static qn_status lex_data(jlex *l, jtok *out)
 
 static bool name_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (unsigned char)c >= 0x80;
 }
 
 static int hex_digit(char c)

@@ -6,7 +6,8 @@
 
 #include "text/jinja_int.h"
 
-/* ---- arithmetic ------------------------------------------------------------------------------------------------------ */
+/* ---- arithmetic
+ * ------------------------------------------------------------------------------------------------------ */
 
 static qn_status too_big(jrun *r)
 {
@@ -115,11 +116,11 @@ static qn_status repeat(jrun *r, jval s, int64_t times, jval *out)
 }
 
 /* Workload: templates that build a text by s = s + x in a loop. New strings leave free bytes behind them; when the left
- * side is the newest string, the right side is written there, so that a text of n pieces costs n and not n*n. Strings do
- * not change: the bytes of the shorter one stay what they were.
+ * side is the newest string, the right side is written there, so that a text of n pieces costs n and not n*n. Strings
+ * do not change: the bytes of the shorter one stay what they were.
  *
  *   |...left...|right|   free   |
- *               ^tail moves      ^tail_end                                                                              */
+ *               ^tail moves      ^tail_end */
 qn_status qn__j_join2(jrun *r, jval a, jval b, jval *out)
 {
     if (a.safe != b.safe) /* Markup + str escapes the str */
@@ -215,11 +216,13 @@ qn_status qn__j_test_cmp(jrun *r, jop op, jval a, jval b, bool *out)
     return QN_OK;
 }
 
-/* ---- attributes and subscripts ---------------------------------------------------------------------------------------- */
+/* ---- attributes and subscripts
+ * ---------------------------------------------------------------------------------------- */
 
 static bool is_mutator(jval v, qn_slice name)
 {
-    static const char *const of_list[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL};
+    static const char *const of_list[] = {"append", "clear",  "pop",    "reverse", "insert",
+                                          "sort",   "extend", "remove", NULL};
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
     const char *const *names = v.kind == J_LIST ? of_list : v.kind == J_DICT ? of_dict : NULL;
     for (; names && *names; names++)
@@ -252,7 +255,8 @@ static qn_status python_attr(jrun *r, jval v, qn_slice name, jval *out, bool *fo
         *out = v.u.cycler->v[v.u.cycler->pos];
         return QN_OK;
     }
-    bool grouper = name.n == 7 && memcmp(name.p, "grouper", 7) == 0, list = name.n == 4 && memcmp(name.p, "list", 4) == 0;
+    bool grouper = name.n == 7 && memcmp(name.p, "grouper", 7) == 0,
+         list = name.n == 4 && memcmp(name.p, "list", 4) == 0;
     if (v.kind == J_TUPLE && v.safe && (grouper || list)) {
         *out = v.u.v[list];
         return QN_OK;
@@ -352,7 +356,8 @@ qn_status qn__j_getitem(jrun *r, jval v, jval key, jval *out)
     return missing(r, v, key, out);
 }
 
-/* ---- slices -------------------------------------------------------------------------------------------------------------- */
+/* ---- slices
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static qn_status bound(jrun *r, jval v, int64_t n, int64_t step, int64_t absent, int64_t *out)
 {

@@ -24,7 +24,8 @@ qn_status qn__j_node(jparse *p, jnode_kind kind, jnode **out)
     jnode *n = qn__arena_alloc(&p->t->arena, sizeof *n);
     if (!n) {
         if (p->t->arena.total + (1u << 20) > p->t->limits.memory)
-            return qn__fail(p->err, QN_ELIMIT, "template", "needs more than the limit of %zu bytes", p->t->limits.memory);
+            return qn__fail(p->err, QN_ELIMIT, "template", "needs more than the limit of %zu bytes",
+                            p->t->limits.memory);
         return qn__fail_mem(p->err, "template");
     }
     memset(n, 0, sizeof *n);
@@ -44,7 +45,8 @@ static qn_status name_node(jparse *p, jnode_kind kind, qn_slice name, jnode **ou
 
 qn_status qn__j_unexpected(jparse *p, const char *wanted)
 {
-    static const char *const what[] = {"the end of the template", "text", "{%", "%}", "{{", "}}", "", "a string", "a number"};
+    static const char *const what[] = {
+        "the end of the template", "text", "{%", "%}", "{{", "}}", "", "a string", "a number"};
     const jtok *t = &p->cur;
     if (t->kind == JT_NAME || t->kind == JT_OP)
         return qn__j_syntax(p->err, t->line, "found '%.*s' where %s should be", (int)(t->text.n > 60 ? 60 : t->text.n),
@@ -120,7 +122,8 @@ static qn_status parse_args(jparse *p, jnode **out)
         bool key = p->cur.kind == JT_NAME && p->ahead.kind == JT_OP && slice_is(p->ahead.text, "=");
         arg->op = (uint8_t)(qn__j_is_op(p, "*") ? JA_STAR : qn__j_is_op(p, "**") ? JA_STARSTAR : key ? JA_KEY : JA_POS);
         if ((arg->op == JA_POS && stage > JA_POS) || (arg->op > JA_KEY && arg->op <= stage) || stage == JA_STARSTAR)
-            return qn__j_syntax(p->err, p->cur.line, "arguments of a call must come as: values, name=value, *list, **dict");
+            return qn__j_syntax(p->err, p->cur.line,
+                                "arguments of a call must come as: values, name=value, *list, **dict");
         stage = arg->op > stage ? arg->op : stage;
         if (key) {
             arg->name = p->cur.text;
@@ -291,7 +294,8 @@ static qn_status parse_test(jparse *p, jnode **out)
     return QN_OK;
 }
 
-/* ---- primaries ----------------------------------------------------------------------------------------------------- */
+/* ---- primaries -----------------------------------------------------------------------------------------------------
+ */
 
 static qn_status parse_strings(jparse *p, jnode **out)
 {
@@ -360,7 +364,8 @@ static qn_status parse_name(jparse *p, jnode **out)
         p->macro_uses |= JM_VARARGS;
     if (slice_is(name, "kwargs"))
         p->macro_uses |= JM_KWARGS;
-    bool yes = slice_is(name, "true") || slice_is(name, "True"), no = slice_is(name, "false") || slice_is(name, "False");
+    bool yes = slice_is(name, "true") || slice_is(name, "True"),
+         no = slice_is(name, "false") || slice_is(name, "False");
     if (yes || no || slice_is(name, "none") || slice_is(name, "None")) {
         J_TRY(qn__j_node(p, JN_CONST, out));
         (*out)->val = yes || no ? qn__j_bool(yes) : qn__j_none();
@@ -405,7 +410,8 @@ static qn_status parse_primary(jparse *p, jnode **out)
     return QN_OK;
 }
 
-/* ---- operators ----------------------------------------------------------------------------------------------------- */
+/* ---- operators -----------------------------------------------------------------------------------------------------
+ */
 
 static qn_status parse_unary(jparse *p, bool filters, jnode **out)
 {
@@ -648,7 +654,8 @@ qn_status qn__j_parse_target(jparse *p, bool ns, const char *stop, jnode **out)
     jnode **tail = &first->next;
     while (qn__j_is_op(p, ",")) {
         J_TRY(qn__j_advance(p));
-        if (qn__j_is_op(p, "=") || qn__j_is_op(p, ")") || p->cur.kind == JT_BLOCK_END || (stop && qn__j_is_name(p, stop)))
+        if (qn__j_is_op(p, "=") || qn__j_is_op(p, ")") || p->cur.kind == JT_BLOCK_END ||
+            (stop && qn__j_is_name(p, stop)))
             break;
         J_TRY(target_item(p, ns, &item));
         append(&tail, item);

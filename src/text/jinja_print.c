@@ -6,7 +6,8 @@
 
 #include "text/jinja_int.h"
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------ */
+/* ---- numbers ------------------------------------------------------------------------------------------------------
+ */
 
 /* The shortest digits that read back as f; fixed notation for exponents in [-4, 16), as Python's repr. */
 void qn__j_float_repr(double f, char out[40])
@@ -43,6 +44,7 @@ void qn__j_float_repr(double f, char out[40])
 static qn_status emit_int(jrun *r, int64_t i)
 {
     char text[24];
+    J_TRY(qn__j_step(r, 64));
     (void)snprintf(text, sizeof text, "%lld", (long long)i);
     return qn__j_emits(r, text);
 }
@@ -50,11 +52,13 @@ static qn_status emit_int(jrun *r, int64_t i)
 static qn_status emit_float(jrun *r, double f)
 {
     char text[40];
+    J_TRY(qn__j_step(r, J_COST_FLOAT));
     qn__j_float_repr(f, text);
     return qn__j_emits(r, text);
 }
 
-/* ---- repr ------------------------------------------------------------------------------------------------------------ */
+/* ---- repr
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static qn_status repr_str(jrun *r, jval s)
 {
@@ -72,7 +76,11 @@ static qn_status repr_str(jrun *r, jval s)
             J_TRY(qn__j_emit(r, s.u.s + at, k));
             continue;
         } else
-            (void)snprintf(text, sizeof text, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)cp);
+            (void)snprintf(text, sizeof text,
+                           cp < 0x100     ? "\\x%02x"
+                           : cp < 0x10000 ? "\\u%04x"
+                                          : "\\U%08x",
+                           (unsigned)cp);
         J_TRY(qn__j_emits(r, text));
     }
     return qn__j_emit(r, &quote, 1);
@@ -181,7 +189,8 @@ qn_status qn__j_to_str(jrun *r, jval v, jval *out)
     return qn__j_take(r, mark, out);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static qn_status json_str(jrun *r, const char *p, size_t n, bool ascii)
 {
@@ -273,7 +282,8 @@ qn_status qn__j_sort(jrun *r, const jpair *v, uint32_t n, bool reverse, jpair **
         memcpy(a, v, n * sizeof *a);
     for (uint64_t width = 1; width < n; width *= 2) {
         for (uint64_t lo = 0; lo < n; lo += 2 * width) {
-            uint64_t mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n, i = lo, j = mid;
+            uint64_t mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n, i = lo,
+                     j = mid;
             for (uint64_t k = lo; k < hi; k++) {
                 int sign = 0;
                 if (i < mid && j < hi)

@@ -320,7 +320,8 @@ qn_status qn__j_parse_template(jparse *p, jnode **out)
     return parse_body(p, NULL, out);
 }
 
-/* ---- entry points -------------------------------------------------------------------------------------------------- */
+/* ---- entry points --------------------------------------------------------------------------------------------------
+ */
 
 /* Copy the text with \r\n and \r made \n; one newline at the very end is dropped, as Jinja does by default. */
 static bool copy_source(qn_jinja *t, const char *text, size_t n)

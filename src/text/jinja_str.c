@@ -30,7 +30,8 @@ static jval sub(jval s, size_t from, size_t to)
     return v;
 }
 
-/* ---- strip ------------------------------------------------------------------------------------------------------------- */
+/* ---- strip
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static qn_status strip(jrun *r, const jcall *c, bool left, bool right, jval *out)
 {
@@ -58,7 +59,8 @@ static qn_status m_rstrip(jrun *r, const jcall *c, jval *out)
     return strip(r, c, false, true, out);
 }
 
-/* ---- split ------------------------------------------------------------------------------------------------------------- */
+/* ---- split
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* A list that grows; pieces of a text. */
 typedef struct pieces {
@@ -247,7 +249,8 @@ static qn_status m_rpartition(jrun *r, const jcall *c, jval *out)
     return partition(r, c, true, out);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+/* ---- looking
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* The part of self between the optional arguments 1 and 2; *from: its first character's index. False: it is beyond the
  * end, where even "" is not found. */
@@ -375,7 +378,8 @@ static qn_status m_removesuffix(jrun *r, const jcall *c, jval *out)
     return remove_affix(r, c, true, out);
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------------- */
+/* ---- making
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static qn_status m_replace(jrun *r, const jcall *c, jval *out)
 {
@@ -421,7 +425,8 @@ static qn_status m_join(jrun *r, const jcall *c, jval *out)
     J_TRY(qn__j_items(r, c->a[0], &v, &n));
     for (uint32_t i = 0; i < n; i++) {
         if (v[i].kind != J_STR)
-            return qn__j_type(r, "sequence item %u: expected str instance, %s found", (unsigned)i, qn__j_type_name(v[i]));
+            return qn__j_type(r, "sequence item %u: expected str instance, %s found", (unsigned)i,
+                              qn__j_type_name(v[i]));
         if (i)
             J_TRY(qn__j_emit(r, c->self.u.s, c->self.n));
         J_TRY(qn__j_emit(r, v[i].u.s, v[i].n));
@@ -506,7 +511,8 @@ static qn_status m_format(jrun *r, const jcall *c, jval *out)
     return qn__j_format(r, c->self, c, out);
 }
 
-/* ---- is...() -------------------------------------------------------------------------------------------------------------- */
+/* ---- is...()
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool is_alpha(int32_t cp)
 {
@@ -615,16 +621,51 @@ static qn_status m_isidentifier(jrun *r, const jcall *c, jval *out)
     return qn__j_step(r, (uint64_t)s.n * 4);
 }
 
-#define M(name, params, min) {#name, m_##name, params, min, J_BIT(J_STR)}
-const jbuiltin qn__j_str_methods[] = {
-    M(strip, "chars", 0), M(lstrip, "chars", 0), M(rstrip, "chars", 0), M(split, "sep,maxsplit", 0),
-    M(rsplit, "sep,maxsplit", 0), M(splitlines, "keepends", 0), M(partition, "sep", 1), M(rpartition, "sep", 1),
-    M(find, "sub,start,end", 1), M(rfind, "sub,start,end", 1), M(index, "sub,start,end", 1),
-    M(rindex, "sub,start,end", 1), M(count, "sub,start,end", 1), M(startswith, "prefix,start,end", 1),
-    M(endswith, "suffix,start,end", 1), M(removeprefix, "prefix", 1), M(removesuffix, "suffix", 1),
-    M(replace, "old,new,count", 2), M(upper, "", 0), M(lower, "", 0), M(title, "", 0), M(capitalize, "", 0),
-    M(swapcase, "", 0), {"casefold", m_lower, "", 0, J_BIT(J_STR)}, M(join, "iterable", 1), M(ljust, "width,fillchar", 1),
-    M(rjust, "width,fillchar", 1), M(center, "width,fillchar", 1), M(zfill, "width", 1), M(expandtabs, "tabsize", 0),
-    M(format, NULL, 0), M(isalpha, "", 0), M(isdecimal, "", 0), M(isdigit, "", 0), M(isnumeric, "", 0), M(isalnum, "", 0),
-    M(isspace, "", 0), M(isascii, "", 0), M(isprintable, "", 0), M(isupper, "", 0), M(islower, "", 0), M(istitle, "", 0),
-    M(isidentifier, "", 0), {NULL, NULL, NULL, 0, 0}};
+#define M(name, params, min)                                                                                           \
+    {                                                                                                                  \
+#name, m_##name, params, min, J_BIT(J_STR)                                                                     \
+    }
+const jbuiltin qn__j_str_methods[] = {M(strip, "chars", 0),
+                                      M(lstrip, "chars", 0),
+                                      M(rstrip, "chars", 0),
+                                      M(split, "sep,maxsplit", 0),
+                                      M(rsplit, "sep,maxsplit", 0),
+                                      M(splitlines, "keepends", 0),
+                                      M(partition, "sep", 1),
+                                      M(rpartition, "sep", 1),
+                                      M(find, "sub,start,end", 1),
+                                      M(rfind, "sub,start,end", 1),
+                                      M(index, "sub,start,end", 1),
+                                      M(rindex, "sub,start,end", 1),
+                                      M(count, "sub,start,end", 1),
+                                      M(startswith, "prefix,start,end", 1),
+                                      M(endswith, "suffix,start,end", 1),
+                                      M(removeprefix, "prefix", 1),
+                                      M(removesuffix, "suffix", 1),
+                                      M(replace, "old,new,count", 2),
+                                      M(upper, "", 0),
+                                      M(lower, "", 0),
+                                      M(title, "", 0),
+                                      M(capitalize, "", 0),
+                                      M(swapcase, "", 0),
+                                      {"casefold", m_lower, "", 0, J_BIT(J_STR)},
+                                      M(join, "iterable", 1),
+                                      M(ljust, "width,fillchar", 1),
+                                      M(rjust, "width,fillchar", 1),
+                                      M(center, "width,fillchar", 1),
+                                      M(zfill, "width", 1),
+                                      M(expandtabs, "tabsize", 0),
+                                      M(format, NULL, 0),
+                                      M(isalpha, "", 0),
+                                      M(isdecimal, "", 0),
+                                      M(isdigit, "", 0),
+                                      M(isnumeric, "", 0),
+                                      M(isalnum, "", 0),
+                                      M(isspace, "", 0),
+                                      M(isascii, "", 0),
+                                      M(isprintable, "", 0),
+                                      M(isupper, "", 0),
+                                      M(islower, "", 0),
+                                      M(istitle, "", 0),
+                                      M(isidentifier, "", 0),
+                                      {NULL, NULL, NULL, 0, 0}};

@@ -1,10 +1,11 @@
-/* jinja_test.c - tests (`x is ...`), global functions, methods of everything but strings, and the look-up of all built-ins
- * by name. */
+/* jinja_test.c - tests (`x is ...`), global functions, methods of everything but strings, and the look-up of all
+ * built-ins by name. */
 #include <string.h>
 
 #include "text/jinja_int.h"
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 #define TEST(name, expr)                                                                                               \
     static qn_status name(jrun *r, const jcall *c, jval *out)                                                          \
@@ -28,8 +29,8 @@ TEST(t_mapping, v.kind == J_DICT)
 TEST(t_iterable, qn__j_iterable(v))
 TEST(t_sequence, v.kind == J_UNDEF || v.kind == J_STR || v.kind == J_LIST || v.kind == J_TUPLE || v.kind == J_DICT ||
                      v.kind == J_RANGE)
-TEST(t_callable, v.kind == J_MACRO || v.kind == J_METHOD || v.kind == J_FUNC || v.kind == J_LOOP || v.kind == J_JOINER ||
-                     v.kind == J_UNDEF)
+TEST(t_callable, v.kind == J_MACRO || v.kind == J_METHOD || v.kind == J_FUNC || v.kind == J_LOOP ||
+                     v.kind == J_JOINER || v.kind == J_UNDEF)
 TEST(t_escaped, v.kind == J_STR && v.safe)
 
 static qn_status parity(jrun *r, const jcall *c, jval by, int64_t want, jval *out)
@@ -143,17 +144,57 @@ static qn_status t_in(jrun *r, const jcall *c, jval *out)
     return compare(r, c, JP_IN, out);
 }
 
-#define T(name) {#name, t_##name, "", 0, 0}
-#define T1(name, fn) {name, fn, "other", 1, 0}
-static const jbuiltin tests[] = {T(defined), T(undefined), T(none), T(boolean), T(true), T(false), T(integer), T(float),
-                                 T(number), T(string), T(mapping), T(iterable), T(sequence), T(callable), T(escaped), T(odd),
-                                 T(even), T(lower), T(upper), T(filter), T(test), {"divisibleby", t_divisibleby, "num", 1, 0},
-                                 T1("sameas", t_sameas), T1("in", t_in), T1("eq", t_eq), T1("equalto", t_eq),
-                                 T1("==", t_eq), T1("ne", t_ne), T1("!=", t_ne), T1("lt", t_lt), T1("lessthan", t_lt),
-                                 T1("<", t_lt), T1("le", t_le), T1("<=", t_le), T1("gt", t_gt), T1("greaterthan", t_gt),
-                                 T1(">", t_gt), T1("ge", t_ge), T1(">=", t_ge), {NULL, NULL, NULL, 0, 0}};
+#define T(name)                                                                                                        \
+    {                                                                                                                  \
+#name, t_##name, "", 0, 0                                                                                      \
+    }
+#define T1(name, fn)                                                                                                   \
+    {                                                                                                                  \
+        name, fn, "other", 1, 0                                                                                        \
+    }
+static const jbuiltin tests[] = {T(defined),
+                                 T(undefined),
+                                 T(none),
+                                 T(boolean),
+                                 T(true),
+                                 T(false),
+                                 T(integer),
+                                 T(float),
+                                 T(number),
+                                 T(string),
+                                 T(mapping),
+                                 T(iterable),
+                                 T(sequence),
+                                 T(callable),
+                                 T(escaped),
+                                 T(odd),
+                                 T(even),
+                                 T(lower),
+                                 T(upper),
+                                 T(filter),
+                                 T(test),
+                                 {"divisibleby", t_divisibleby, "num", 1, 0},
+                                 T1("sameas", t_sameas),
+                                 T1("in", t_in),
+                                 T1("eq", t_eq),
+                                 T1("equalto", t_eq),
+                                 T1("==", t_eq),
+                                 T1("ne", t_ne),
+                                 T1("!=", t_ne),
+                                 T1("lt", t_lt),
+                                 T1("lessthan", t_lt),
+                                 T1("<", t_lt),
+                                 T1("le", t_le),
+                                 T1("<=", t_le),
+                                 T1("gt", t_gt),
+                                 T1("greaterthan", t_gt),
+                                 T1(">", t_gt),
+                                 T1("ge", t_ge),
+                                 T1(">=", t_ge),
+                                 {NULL, NULL, NULL, 0, 0}};
 
-/* ---- global functions -------------------------------------------------------------------------------------------------------- */
+/* ---- global functions
+ * -------------------------------------------------------------------------------------------------------- */
 
 static qn_status g_range(jrun *r, const jcall *c, jval *out)
 {
@@ -259,7 +300,9 @@ static const jbuiltin globals[] = {{"range", g_range, NULL, 0, 0},
                                    {"strftime_now", g_strftime_now, "format", 1, 0},
                                    {NULL, NULL, NULL, 0, 0}};
 
-/* ---- methods ------------------------------------------------------------------------------------------------------------------- */
+/* ---- methods
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static qn_status m_get(jrun *r, const jcall *c, jval *out)
 {
@@ -369,7 +412,9 @@ static const jbuiltin methods[] = {{"get", m_get, "key,default", 1, J_BIT(J_DICT
                                    {"reset", m_reset, "", 0, J_BIT(J_CYCLER)},
                                    {NULL, NULL, NULL, 0, 0}};
 
-/* ---- look-up --------------------------------------------------------------------------------------------------------------------- */
+/* ---- look-up
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 const jbuiltin *qn__j_find(const jbuiltin *table, qn_slice name)
 {

@@ -52,6 +52,15 @@ bool qn__j_printable(int32_t cp)
     }
 }
 
+bool qn__j_is_word(int32_t cp)
+{
+    if (cp < 0x80)
+        return (cp >= '0' && cp <= '9') || (cp >= 'a' && cp <= 'z') || (cp >= 'A' && cp <= 'Z') || cp == '_';
+    utf8proc_category_t k = utf8proc_category(cp);
+    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
+           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
+}
+
 uint32_t qn__j_str_len(jval s)
 {
     uint32_t n = 0;
@@ -110,7 +119,8 @@ jval qn__j_strip(jval s, const jval *chars, bool left, bool right)
     return s;
 }
 
-/* ---- case -------------------------------------------------------------------------------------------------------------- */
+/* ---- case
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool is_cased(int32_t cp)
 {
@@ -175,7 +185,8 @@ qn_status qn__j_case(jrun *r, jval s, int how, jval *out)
     return QN_OK;
 }
 
-/* ---- replacing ---------------------------------------------------------------------------------------------------------- */
+/* ---- replacing
+ * ---------------------------------------------------------------------------------------------------------- */
 
 qn_status qn__j_replace(jrun *r, jval s, jval from, jval to, int64_t count, jval *out)
 {

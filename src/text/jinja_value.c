@@ -148,10 +148,11 @@ qn_status qn__j_undef_used(jrun *r, jval v)
 
 const char *qn__j_type_name(jval v)
 {
-    static const char *const names[] = {"absent", "Undefined", "NoneType",  "bool",      "int",   "float",
-                                        "str",    "list",      "tuple",     "dict_keys", "dict_values", "dict_items",
-                                        "dict",   "range",     "generator", "Namespace", "Macro", "builtin_function_or_method",
-                                        "function", "LoopContext", "Joiner", "Cycler"};
+    static const char *const names[] = {
+        "absent",   "Undefined",   "NoneType",  "bool",      "int",         "float",
+        "str",      "list",        "tuple",     "dict_keys", "dict_values", "dict_items",
+        "dict",     "range",       "generator", "Namespace", "Macro",       "builtin_function_or_method",
+        "function", "LoopContext", "Joiner",    "Cycler"};
     return v.kind == J_STR && v.safe ? "Markup" : names[v.kind];
 }
 
@@ -170,7 +171,8 @@ bool qn__j_truth(jval v)
     }
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------------------
+ */
 
 static int sign_of(bool less, bool more)
 {
@@ -184,7 +186,7 @@ static int compare_num(jval a, jval b)
     double x = qn__j_as_float(a), y = qn__j_as_float(b);
     if (isnan(x) || isnan(y))
         return 2;
-    return sign_of(x < y, x > y);
+    return sign_of(x<y, x> y);
 }
 
 /* Python orders strings by code points; for UTF-8 that is the order of the bytes. */
@@ -192,7 +194,7 @@ static int compare_str(jval a, jval b)
 {
     uint32_t n = a.n < b.n ? a.n : b.n;
     int c = n ? memcmp(a.u.s, b.u.s, n) : 0;
-    return c ? sign_of(c < 0, c > 0) : sign_of(a.n < b.n, a.n > b.n);
+    return c ? sign_of(c<0, c> 0) : sign_of(a.n<b.n, a.n> b.n);
 }
 
 static qn_status equal_dicts(jrun *r, const jdict *a, const jdict *b, bool *out)
@@ -271,7 +273,7 @@ qn_status qn__j_compare(jrun *r, jval a, jval b, const char *op, int *sign)
         }
     }
     r->depth--;
-    *sign = sign_of(a.n < b.n, a.n > b.n);
+    *sign = sign_of(a.n<b.n, a.n> b.n);
     return QN_OK;
 }
 
@@ -281,9 +283,9 @@ qn_status qn__j_contains(jrun *r, jval item, jval in, bool *out)
     uint32_t n;
     if (in.kind == J_STR) {
         if (item.kind != J_STR)
-            return item.kind == J_UNDEF ? qn__j_undef_used(r, item)
-                                        : qn__j_type(r, "'in <string>' requires string as left operand, not %s",
-                                                     qn__j_type_name(item));
+            return item.kind == J_UNDEF
+                       ? qn__j_undef_used(r, item)
+                       : qn__j_type(r, "'in <string>' requires string as left operand, not %s", qn__j_type_name(item));
         J_TRY(qn__j_step(r, in.n));
         *out = qn__j_find_bytes(in.u.s, in.n, item.u.s, item.n) != SIZE_MAX;
         return QN_OK;
@@ -302,7 +304,8 @@ qn_status qn__j_contains(jrun *r, jval item, jval in, bool *out)
     return QN_OK;
 }
 
-/* ---- counting and iterating --------------------------------------------------------------------------------------- */
+/* ---- counting and iterating ---------------------------------------------------------------------------------------
+ */
 
 qn_status qn__j_len(jrun *r, jval v, uint32_t *n)
 {
@@ -391,7 +394,8 @@ qn_status qn__j_items(jrun *r, jval v, const jval **items, uint32_t *n)
     return QN_OK;
 }
 
-/* ---- dicts --------------------------------------------------------------------------------------------------------- */
+/* ---- dicts ---------------------------------------------------------------------------------------------------------
+ */
 
 qn_status qn__j_dict_new(jrun *r, uint32_t cap, jval *out)
 {
@@ -460,7 +464,8 @@ qn_status qn__j_dict_put(jrun *r, jdict *d, jval k, jval v)
     return QN_OK;
 }
 
-/* ---- JSON in ------------------------------------------------------------------------------------------------------- */
+/* ---- JSON in -------------------------------------------------------------------------------------------------------
+ */
 
 static qn_status from_object(jrun *r, const json_t *j, jval *out)
 {

@@ -7,16 +7,20 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conversation[] =
-    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"h\u00e9 <b> 'q'\\n\"},"
-    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"h\u00e9 <b> "
+    "'q'\\n\"},"
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{"
+    "\"name\":\"f\","
     "\"arguments\":\"{\\\"a\\\": [1, 2.5, null]}\"}}]},{\"role\":\"tool\",\"name\":\"f\",\"content\":\"{}\"}],"
-    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":"
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":"
+    "{\"a\":"
     "{\"type\":\"array\"}}}}}]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const qn_jinja_limits lim = {.steps = 200000, .depth = 60, .memory = (size_t)4 << 20};
-    qn_chat_input in = {.messages_json = conversation, .bos = "<s>", .eos = "</s>", .add_generation_prompt = true, .now = 1767355200};
+    qn_chat_input in = {
+        .messages_json = conversation, .bos = "<s>", .eos = "</s>", .add_generation_prompt = true, .now = 1767355200};
     qn_jinja *t = NULL;
     qn_err err = {0};
     char *text = NULL;

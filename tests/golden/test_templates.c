@@ -1,7 +1,7 @@
 /* test_templates.c - every rendering of ../shared/golden/templates, byte for byte; refusals with their message.
  *
- * The rows are what Python's Jinja2 gave for 55 published templates. Rows whose error is Python's own (a type error, the
- * sandbox) may render or fail. */
+ * The rows are what Python's Jinja2 gave for 55 published templates. Rows whose error is Python's own (a type error,
+ * the sandbox) may render or fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,7 +61,7 @@ static char *input_of(const json_t *conversations, const char *name)
         (void)json_object_set(o, "messages", json_object_get(c, "messages"));
         if (json_object_get(c, "tools"))
             (void)json_object_set(o, "tools", json_object_get(c, "tools"));
-        json_object_foreach(json_object_get(c, "extra"), key, v) (void)json_object_set(o, key, v);
+        json_object_foreach(json_object_get(c, "extra"), key, v)(void) json_object_set(o, key, v);
         char *text = json_dumps(o, 0);
         json_decref(o);
         return text;
@@ -112,8 +112,9 @@ static bool check_row(const qn_jinja *t, const json_t *row, const json_t *conver
         sum->raises++;
         sum->raises_ok += ok;
         if (!ok)
-            printf("%s, %s: wanted the refusal \"%s\", got %s \"%s\"\n", json_string_value(json_object_get(row, "template")),
-                   conversation, error + 15, qn_status_name(s), err.what);
+            printf("%s, %s: wanted the refusal \"%s\", got %s \"%s\"\n",
+                   json_string_value(json_object_get(row, "template")), conversation, error + 15, qn_status_name(s),
+                   err.what);
     } else {
         sum->others++;
         ok = s == QN_OK || err.what[0];
@@ -166,8 +167,8 @@ static void renders_every_row(void **state)
     free(line);
     qn__jinja_free(t);
     json_decref(conv);
-    printf("figure: templates %d of %d texts, %d of %d raises (%d rows fail in Python itself)\n", sum.texts_ok, sum.texts,
-           sum.raises_ok, sum.raises, sum.others);
+    printf("figure: templates %d of %d texts, %d of %d raises (%d rows fail in Python itself)\n", sum.texts_ok,
+           sum.texts, sum.raises_ok, sum.raises, sum.others);
     assert_true(sum.texts > 0 && planted.texts > 0);
     assert_true(fault_caught);
     assert_true(all);

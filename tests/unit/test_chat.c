@@ -48,7 +48,8 @@ static void messages(void **state)
     qn_chat_input in = {.messages_json = "[{\"role\":\"user\",\"content\":\"hi \\u00e9\"},{\"role\":\"assistant\"}]"};
     gives("{% for m in messages %}{{ m.role }}:{{ m.content }}:{{ m.content is defined }};{% endfor %}", &in,
           "user:hi \u00e9:True;assistant::False;");
-    gives("{{ tools }} {{ documents }} {{ bos_token is defined }} {{ add_generation_prompt }}", &in, "None None False False");
+    gives("{{ tools }} {{ documents }} {{ bos_token is defined }} {{ add_generation_prompt }}", &in,
+          "None None False False");
     in.messages_json = "{\"messages\":[],\"tools\":[{\"b\":1,\"a\":1.0}],\"enable_thinking\":false}";
     in.bos = "<s>";
     in.add_generation_prompt = true;
@@ -60,7 +61,8 @@ static void variables_win(void **state)
 {
     (void)state;
     const qn_var vars[] = {{"bos_token", "\"B\""}, {"x", "[1, 2.5, null]"}, {"add_generation_prompt", "0"}};
-    qn_chat_input in = {.messages_json = "{\"messages\":[],\"x\":1}", .vars = vars, .n_vars = 3, .bos = "<s>", .tools_json = "[7]"};
+    qn_chat_input in = {
+        .messages_json = "{\"messages\":[],\"x\":1}", .vars = vars, .n_vars = 3, .bos = "<s>", .tools_json = "[7]"};
     gives("{{ bos_token }}{{ x }}{{ add_generation_prompt }}{{ tools }}", &in, "B[1, 2.5, None]0[7]");
     const qn_var bad[] = {{"x", "{"}};
     in.vars = bad;
@@ -75,11 +77,12 @@ static void call_arguments(void **state)
 {
     (void)state;
     static const char t[] = "{% for c in messages[0].tool_calls %}{{ c.function.arguments }};{% endfor %}";
-    qn_chat_input in = {.messages_json = "[{\"role\":\"assistant\",\"tool_calls\":["
-                                         "{\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"b\\\": 1, \\\"a\\\": [true]}\"}},"
-                                         "{\"function\":{\"name\":\"f\",\"arguments\":{\"k\":1}}},"
-                                         "{\"function\":{\"name\":\"f\",\"arguments\":\"not json\"}},"
-                                         "{\"function\":{\"name\":\"f\",\"arguments\":\"[1]\"}}]}]"};
+    qn_chat_input in = {.messages_json =
+                            "[{\"role\":\"assistant\",\"tool_calls\":["
+                            "{\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"b\\\": 1, \\\"a\\\": [true]}\"}},"
+                            "{\"function\":{\"name\":\"f\",\"arguments\":{\"k\":1}}},"
+                            "{\"function\":{\"name\":\"f\",\"arguments\":\"not json\"}},"
+                            "{\"function\":{\"name\":\"f\",\"arguments\":\"[1]\"}}]}]"};
     gives(t, &in, "{'b': 1, 'a': [True]};{'k': 1};not json;[1];");
 }
 
@@ -97,7 +100,8 @@ static void refusals(void **state)
     refuses("[{\"role\":\"user\",\"content\":3}]", QN_EFORMAT, "messages[0].content", "an integer");
     refuses("[{\"role\":\"a\",\"tool_calls\":{}}]", QN_EFORMAT, "messages[0].tool_calls", "an object");
     refuses("[{\"role\":\"a\",\"tool_calls\":[{},4]}]", QN_EFORMAT, "messages[0].tool_calls[1]", "an integer");
-    refuses("[{\"role\":\"a\",\"tool_calls\":[{\"function\":\"f\"}]}]", QN_EFORMAT, "tool_calls[0].function", "a string");
+    refuses("[{\"role\":\"a\",\"tool_calls\":[{\"function\":\"f\"}]}]", QN_EFORMAT, "tool_calls[0].function",
+            "a string");
     refuses("{\"messages\":[],\"tools\":{}}", QN_EFORMAT, "tools", "an object");
     refuses("[99999999999999999999]", QN_EFORMAT, "messages: line 1", "integer");
     qn_buf b = {0};
@@ -136,7 +140,8 @@ static void dates(void **state)
     assert_true(now == 43200);
     assert_int_equal(qn__chat_date("2024-02-29", &now, &err), QN_OK);
     assert_true(now == 1709208000);
-    static const char *const bad[] = {"2026-02-29", "2026-13-01", "2026-1-1", "2026/01/01", "", "2026-01-32", "20260-1-01", "0000-01-01"};
+    static const char *const bad[] = {"2026-02-29", "2026-13-01", "2026-1-1",   "2026/01/01",
+                                      "",           "2026-01-32", "20260-1-01", "0000-01-01"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         now = 7;
         assert_int_equal(qn__chat_date(bad[i], &now, &err), QN_EINVAL);

@@ -1,4 +1,5 @@
-/* test_jinja.c - the interpreter, case by case; and hostile templates: every one ends within its limits, with a sentence.
+/* test_jinja.c - the interpreter, case by case; and hostile templates: every one ends within its limits, with a
+ * sentence.
  *
  * What is expected was checked against Jinja2's and Python's documentation and behaviour. */
 #include <setjmp.h>
@@ -15,16 +16,18 @@
 #include "text/jinja.h"
 
 static const char vars_json[] =
-    "{\"s\":\"Hello, W\u00f6rld!\",\"l\":[3,1,2],\"d\":{\"b\":1,\"a\":[1,2,{\"x\":null}]},\"n\":null,\"t\":true,\"f\":false,"
-    "\"i\":42,\"x\":1.5,\"users\":[{\"name\":\"bob\",\"age\":30},{\"name\":\"Alice\",\"age\":25},{\"name\":\"carl\",\"age\":30}],"
+    "{\"s\":\"Hello, "
+    "W\u00f6rld!\",\"l\":[3,1,2],\"d\":{\"b\":1,\"a\":[1,2,{\"x\":null}]},\"n\":null,\"t\":true,\"f\":false,"
+    "\"i\":42,\"x\":1.5,\"users\":[{\"name\":\"bob\",\"age\":30},{\"name\":\"Alice\",\"age\":25},{\"name\":\"carl\","
+    "\"age\":30}],"
     "\"tree\":[{\"v\":1,\"c\":[{\"v\":2,\"c\":[]}]},{\"v\":3,\"c\":[]}],\"html\":\"<a>&\",\"big\":1e20,\"small\":1e-7,"
     "\"words\":\"the quick  brown\\tfox\",\"lines\":\"a\\nb\\r\\n\\nc\"}";
 
 static const int64_t now = 1767355200; /* 2026-01-02 12:00 UTC */
 
 /* Render; on failure *out is NULL. The output is copied so that callers free one thing. */
-static qn_status render(const char *text, size_t len, const qn_jinja_limits *lim, const json_t *vars, char **out, size_t *n,
-                        qn_err *err)
+static qn_status render(const char *text, size_t len, const qn_jinja_limits *lim, const json_t *vars, char **out,
+                        size_t *n, qn_err *err)
 {
     qn_jinja *t = NULL;
     *out = NULL;
@@ -50,10 +53,11 @@ static int check(const expect *e, size_t count)
         size_t n = 0;
         qn_err err = {0};
         qn_status s = render(e[i].in, strlen(e[i].in), NULL, vars, &got, &n, &err);
-        bool ok = e[i].out ? s == QN_OK && strcmp(got, e[i].out) == 0 && n == strlen(e[i].out) : s != QN_OK && err.what[0];
+        bool ok =
+            e[i].out ? s == QN_OK && strcmp(got, e[i].out) == 0 && n == strlen(e[i].out) : s != QN_OK && err.what[0];
         if (!ok) {
-            printf("%s\n  wanted: %s\n  got:    %s%s\n", e[i].in, e[i].out ? e[i].out : "(error)", got ? got : "error: ",
-                   got ? "" : err.what);
+            printf("%s\n  wanted: %s\n  got:    %s%s\n", e[i].in, e[i].out ? e[i].out : "(error)",
+                   got ? got : "error: ", got ? "" : err.what);
             bad++;
         }
         qn_free(got);
@@ -98,12 +102,14 @@ static void expressions(void **state)
         {"{{ s[7:12] }} {{ s[::-1] }} {{ s[-1] }} {{ l[1:] }} {{ l[::-2] }} {{ (1,) }} {{ () }}",
          "W\u00f6rld !dlr\u00f6W ,olleH ! [1, 2] [2, 3] (1,) ()"},
         {"{{ d.a[2]['x'] }} {{ d['a'].0 }} {{ d.zzz is defined }} [{{ d.zzz }}]", "None 1 False []"},
-        {"{{ [1, 'a', \"b'c\", 'd\"e', none, true, 1.0, 'x\\n'] }}", "[1, 'a', \"b'c\", 'd\"e', None, True, 1.0, 'x\\n']"},
+        {"{{ [1, 'a', \"b'c\", 'd\"e', none, true, 1.0, 'x\\n'] }}",
+         "[1, 'a', \"b'c\", 'd\"e', None, True, 1.0, 'x\\n']"},
         {"{{ {'a': 1, 'b': {'c': [1]}} }} {{ {1: 'a', 1.0: 'b'} }}", "{'a': 1, 'b': {'c': [1]}} {1: 'b'}"},
         {"{{ big }} {{ small }} {{ 1e16 }} {{ 1e15 }} {{ 0.1 + 0.2 }} {{ 1 / 3 }} {{ 5e-324 }}",
          "1e+20 1e-07 1e+16 1000000000000000.0 0.30000000000000004 0.3333333333333333 5e-324"},
         {"{{ '\\u65e5\\x41\\101\\q\\t' }}", "\u65e5AA\\q\t"},
-        {"{{ '%s-%05.1f|%-4d|%x' % ('a', 2.25, 7, 255) }} {{ '%(k)s' % {'k': 1} }} {{ '5%%' % () }}", "a-002.2|7   |ff 1 5%"},
+        {"{{ '%s-%05.1f|%-4d|%x' % ('a', 2.25, 7, 255) }} {{ '%(k)s' % {'k': 1} }} {{ '5%%' % () }}",
+         "a-002.2|7   |ff 1 5%"},
         {"{{ '{:>4}|{:,}|{a[b][0]}'.format(1, 12345, a={'b': [2]}) }}", "   1|12,345|2"},
         {"{{ 1_000 }} {{ 0x1f }} {{ 1.5e3 }}", "1000 31 1500.0"},
         {"{{ 9223372036854775807 + 1 }}", NULL},
@@ -119,7 +125,8 @@ static void undefined(void **state)
 {
     (void)state;
     static const expect e[] = {
-        {"[{{ q }}] {{ q is defined }} {{ q == r }} {{ q|default('z') }} {{ ''|default('z') }} {{ ''|default('z', true) }}",
+        {"[{{ q }}] {{ q is defined }} {{ q == r }} {{ q|default('z') }} {{ ''|default('z') }} {{ ''|default('z', "
+         "true) }}",
          "[] False True z  z"},
         {"{% for a in q %}x{% else %}none{% endfor %} {{ q|length }} {{ 1 in q }} {{ not q }}", "none 0 False True"},
         {"{{ q.a }}", NULL},
@@ -141,16 +148,20 @@ static void strings(void **state)
 {
     (void)state;
     static const expect e[] = {
-        {"{{ ' a '.strip() }}|{{ 'xxaxx'.strip('x') }}|{{ 'xyab'.lstrip('yx') }}|{{ 'ab\\n'.rstrip('\\n') }}", "a|a|ab|ab"},
+        {"{{ ' a '.strip() }}|{{ 'xxaxx'.strip('x') }}|{{ 'xyab'.lstrip('yx') }}|{{ 'ab\\n'.rstrip('\\n') }}",
+         "a|a|ab|ab"},
         {"{{ 'a,b,c'.split(',', 1) }} {{ 'a,b,c'.rsplit(',', 1) }} {{ words.split() }} {{ ' a b '.split(none, 1) }}",
          "['a', 'b,c'] ['a,b', 'c'] ['the', 'quick', 'brown', 'fox'] ['a', 'b ']"},
         {"{{ lines.splitlines() }} {{ 'a-b-c'.rpartition('-') }}", "['a', 'b', '', 'c'] ('a-b', '-', 'c')"},
-        {"{{ 'abc'.startswith(('x', 'a')) }} {{ 'abc'.endswith('bc') }} {{ 'abc'.startswith('b', 1) }}", "True True True"},
-        {"{{ 'abcabc'.find('c', 3) }} {{ 'abcabc'.rfind('b') }} {{ 'abc'.find('z') }} {{ 'aaa'.count('a') }}", "5 4 -1 3"},
+        {"{{ 'abc'.startswith(('x', 'a')) }} {{ 'abc'.endswith('bc') }} {{ 'abc'.startswith('b', 1) }}",
+         "True True True"},
+        {"{{ 'abcabc'.find('c', 3) }} {{ 'abcabc'.rfind('b') }} {{ 'abc'.find('z') }} {{ 'aaa'.count('a') }}",
+         "5 4 -1 3"},
         {"{{ 'abc'.replace('', '-') }} {{ 'aaa'.replace('a', 'b', 2) }}", "-a-b-c- bba"},
         {"{{ s.upper() }} {{ s|title }} {{ 'stra\u00dfe'|upper }} {{ '\u0391\u03a3'.lower() }} {{ 'aB c'.swapcase() }}",
          "HELLO, W\u00d6RLD! Hello, W\u00f6rld! STRASSE \u03b1\u03c2 Ab C"},
-        {"{{ 'ab'.center(5, '*') }} {{ '-4'.zfill(4) }} {{ 'a'.ljust(3) }}| {{ ','.join(['x', 'y']) }}", "**ab* -004 a  | x,y"},
+        {"{{ 'ab'.center(5, '*') }} {{ '-4'.zfill(4) }} {{ 'a'.ljust(3) }}| {{ ','.join(['x', 'y']) }}",
+         "**ab* -004 a  | x,y"},
         {"{{ '12'.isdigit() }} {{ 'a1'.isalnum() }} {{ 'Ab'.istitle() }} {{ ''.isalpha() }} {{ 'AB'.isupper() }}",
          "True True True False True"},
         {"{{ '\u65e5\u672c'|length }} {{ '\u65e5\u672c'[1] }} {{ '\u65e5\u672c'.find('\u672c') }}", "2 \u672c 1"},
@@ -174,8 +185,10 @@ static void filters(void **state)
         {"{{ users|sort(attribute='age,name')|map(attribute='name')|list }}", "['Alice', 'bob', 'carl']"},
         {"{{ l|sort }} {{ l|sort(reverse=true) }} {{ ['b', 'A']|sort }} {{ l|min }} {{ l|max }} {{ l|sum }}",
          "[1, 2, 3] [3, 2, 1] ['A', 'b'] 1 3 6"},
-        {"{{ d|dictsort }} {{ {'x': 2, 'y': 1}|dictsort(by='value') }}", "[('a', [1, 2, {'x': None}]), ('b', 1)] [('y', 1), ('x', 2)]"},
-        {"{% for k, g in users|groupby('age') %}{{ k }}:{{ g|map(attribute='name')|join('+') }};{% endfor %}", "25:Alice;30:bob+carl;"},
+        {"{{ d|dictsort }} {{ {'x': 2, 'y': 1}|dictsort(by='value') }}",
+         "[('a', [1, 2, {'x': None}]), ('b', 1)] [('y', 1), ('x', 2)]"},
+        {"{% for k, g in users|groupby('age') %}{{ k }}:{{ g|map(attribute='name')|join('+') }};{% endfor %}",
+         "25:Alice;30:bob+carl;"},
         {"{{ l|batch(2, '-')|list }} {{ range(7)|slice(3)|list }}", "[[3, 1], [2, '-']] [[0, 1, 2], [3, 4], [5, 6]]"},
         {"{{ [1, 'a', 1, 'A']|unique|list }} {{ l|first }} {{ l|last }} {{ 'abc'|reverse }}", "[1, 'a'] 3 2 cba"},
         {"{{ d|tojson }} {{ d|tojson(sort_keys=true, separators=(',', ':')) }}",
@@ -183,11 +196,13 @@ static void filters(void **state)
         {"{{ {'a': [1], 'e': []}|tojson(indent=2) }}", "{\n  \"a\": [\n    1\n  ],\n  \"e\": []\n}"},
         {"{{ [1.0, 1e20, 1e-5, true, '\u00e9\\n\"']|tojson }} {{ '\u00e9\U0001f642'|tojson(ensure_ascii=true) }}",
          "[1.0, 1e+20, 1e-05, true, \"\u00e9\\n\\\"\"] \"\\u00e9\\ud83d\\ude42\""},
-        {"{{ html }} {{ html|e }} {{ (html|safe) + html }} {{ html|e|e }}", "<a>& &lt;a&gt;&amp; <a>&&lt;a&gt;&amp; &lt;a&gt;&amp;"},
+        {"{{ html }} {{ html|e }} {{ (html|safe) + html }} {{ html|e|e }}",
+         "<a>& &lt;a&gt;&amp; <a>&&lt;a&gt;&amp; &lt;a&gt;&amp;"},
         {"{{ '3.7'|int }} {{ 'x'|int(5) }} {{ 'ff'|int(0, 16) }} {{ '3.5'|float }} {{ none|int }}", "3 5 255 3.5 0"},
         {"{{ 2.5|round }} {{ 2.567|round(2) }} {{ 2.1|round(0, 'ceil') }} {{ -5|abs }}", "2.0 2.57 3.0 5"},
         {"{{ 'a\\nb\\n\\nc'|indent(2) }}|{{ 'a'|indent(2, true) }}", "a\n  b\n\n  c|  a"},
-        {"{{ words|truncate(10) }} {{ words|wordcount }} {{ ' x '|trim }} {{ 'a b&'|urlencode }}", "the... 4 x a%20b%26"},
+        {"{{ words|truncate(10) }} {{ words|wordcount }} {{ ' x '|trim }} {{ 'a b&'|urlencode }}",
+         "the... 4 x a%20b%26"},
         {"{{ {'a': 1, 'b': none}|xmlattr }} {{ '%s!'|format('x') }} {{ 5|string ~ 1 }}", " a=\"1\" x! 51"},
         {"{{ l|nope }}", NULL},
         {"{{ users|map(attribute='name')|length }}", NULL},
@@ -200,11 +215,16 @@ static void tests_and_globals(void **state)
 {
     (void)state;
     static const expect e[] = {
-        {"{{ i is integer }} {{ x is float }} {{ t is boolean }} {{ t is integer }} {{ t is number }}", "True True True False True"},
-        {"{{ d is mapping }} {{ l is sequence }} {{ s is iterable }} {{ i is iterable }} {{ n is none }}", "True True True False True"},
-        {"{{ 3 is odd }} {{ 9 is divisibleby 3 }} {{ 1 is in [1] }} {{ 1 is not in [1] }} {{ 2 is gt 1 }}", "True True True False True"},
-        {"{{ 'upper' is filter }} {{ 'x' is filter }} {{ range is callable }} {{ n is sameas none }}", "True False True True"},
-        {"{{ range(5)|list }} {{ range(10, 0, -4)|list }} {{ range(3) }} {{ 3 in range(5) }}", "[0, 1, 2, 3, 4] [10, 6, 2] range(0, 3) True"},
+        {"{{ i is integer }} {{ x is float }} {{ t is boolean }} {{ t is integer }} {{ t is number }}",
+         "True True True False True"},
+        {"{{ d is mapping }} {{ l is sequence }} {{ s is iterable }} {{ i is iterable }} {{ n is none }}",
+         "True True True False True"},
+        {"{{ 3 is odd }} {{ 9 is divisibleby 3 }} {{ 1 is in [1] }} {{ 1 is not in [1] }} {{ 2 is gt 1 }}",
+         "True True True False True"},
+        {"{{ 'upper' is filter }} {{ 'x' is filter }} {{ range is callable }} {{ n is sameas none }}",
+         "True False True True"},
+        {"{{ range(5)|list }} {{ range(10, 0, -4)|list }} {{ range(3) }} {{ 3 in range(5) }}",
+         "[0, 1, 2, 3, 4] [10, 6, 2] range(0, 3) True"},
         {"{{ dict(a=1, b=2) }} {{ dict([('a', 1)]) }} {{ dict(**{'k': 1}) }}", "{'a': 1, 'b': 2} {'a': 1} {'k': 1}"},
         {"{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}", "aba"},
         {"{% set j = joiner(';') %}{% for x in l %}{{ j() }}{{ x }}{% endfor %}", "3;1;2"},
@@ -220,27 +240,40 @@ static void statements(void **state)
     static const expect e[] = {
         {"{% for x in l %}{{ loop.index }}{{ loop.first }}{{ loop.last }}{{ x }} {% endfor %}",
          "1TrueFalse3 2FalseFalse1 3FalseTrue2 "},
-        {"{% for x in l if x > 1 %}{{ loop.index }}/{{ loop.length }}:{{ x }},{{ loop.previtem }},{{ loop.nextitem }};{% endfor %}",
+        {"{% for x in l if x > 1 %}{{ loop.index }}/{{ loop.length }}:{{ x }},{{ loop.previtem }},{{ loop.nextitem "
+         "}};{% endfor %}",
          "1/2:3,,2;2/2:2,3,;"},
-        {"{% for a, (b, c) in [[1, [2, 3]]] %}{{ a }}{{ b }}{{ c }}{% endfor %}{% for a in [] %}{% else %}none{% endfor %}", "123none"},
+        {"{% for a, (b, c) in [[1, [2, 3]]] %}{{ a }}{{ b }}{{ c }}{% endfor %}{% for a in [] %}{% else %}none{% "
+         "endfor %}",
+         "123none"},
         {"{% for k, v in d.items() %}{{ k }}{% endfor %}{% for k in d %}{{ k }}{% endfor %}", "baba"},
-        {"{% for x in range(9) %}{% if x == 3 %}{% continue %}{% elif x > 5 %}{% break %}{% endif %}{{ x }}{% endfor %}", "01245"},
-        {"{% for x in tree recursive %}{{ x.v }}@{{ loop.depth }}{% if x.c %}({{ loop(x.c) }}){% endif %} {% endfor %}", "1@1(2@2 ) 3@1 "},
+        {"{% for x in range(9) %}{% if x == 3 %}{% continue %}{% elif x > 5 %}{% break %}{% endif %}{{ x }}{% endfor "
+         "%}",
+         "01245"},
+        {"{% for x in tree recursive %}{{ x.v }}@{{ loop.depth }}{% if x.c %}({{ loop(x.c) }}){% endif %} {% endfor %}",
+         "1@1(2@2 ) 3@1 "},
         {"{% for x in [1, 1, 2] %}{{ loop.changed(x) }}{{ loop.cycle('a', 'b') }}{{ loop.revindex0 }} {% endfor %}",
          "Truea2 Falseb1 Truea0 "},
         {"{% set a = 1 %}{% for x in l %}{% set a = a + x %}{{ a }} {% endfor %}{{ a }}", "4 2 3 1"},
         {"{% set ns = namespace(a=0) %}{% for x in l %}{% set ns.a = ns.a + x %}{% endfor %}{{ ns.a }}", "6"},
-        {"{% set ns = namespace(done=false) %}{% for x in l if not ns.done %}{{ x }}{% set ns.done = true %}{% endfor %}", "3"},
+        {"{% set ns = namespace(done=false) %}{% for x in l if not ns.done %}{{ x }}{% set ns.done = true %}{% endfor "
+         "%}",
+         "3"},
         {"{% set a, (b, c) = 1, (2, 3) %}{{ a }}{{ b }}{{ c }}{% set z | upper %}hi{% endset %}{{ z }}", "123HI"},
-        {"{% macro m(a, b=2, c=a) %}{{ a }}-{{ b }}-{{ c }} {% endmacro %}{{ m(1) }}{{ m(b=5, a=4) }}{{ m(*[7, 8], c=9) }}",
+        {"{% macro m(a, b=2, c=a) %}{{ a }}-{{ b }}-{{ c }} {% endmacro %}{{ m(1) }}{{ m(b=5, a=4) }}{{ m(*[7, 8], "
+         "c=9) }}",
          "1-2-1 4-5-4 7-8-9 "},
         {"{% macro m(a) %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, 2, x=4) }}", "(2,){'x': 4}"},
-        {"{% macro m(xs) %}{% for x in xs %}{{ caller(x) }}{% endfor %}{% endmacro %}{% call(y) m(l) %}<{{ y }}>{% endcall %}", "<3><1><2>"},
+        {"{% macro m(xs) %}{% for x in xs %}{{ caller(x) }}{% endfor %}{% endmacro %}{% call(y) m(l) %}<{{ y }}>{% "
+         "endcall %}",
+         "<3><1><2>"},
         {"{% macro m(k) %}{{ k }}{% if k > 0 %}{{ m(k - 1) }}{% endif %}{% endmacro %}{{ m(3) }}", "3210"},
-        {"{% filter upper %}a{{ s[0] }}{% endfilter %}{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}[{{ a }}]", "AH3[]"},
+        {"{% filter upper %}a{{ s[0] }}{% endfilter %}{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}[{{ a }}]",
+         "AH3[]"},
         {"{% generation %}x{{ i }}{% endgeneration %}{% block q %}y{% endblock %}{% print 1, 2 %}", "x42y12"},
         {"{% set g = l|map('string') %}{{ g|list }}{{ g|list }}", "['3', '1', '2'][]"},
-        {"{% set a = 'x' %}{% for k in l %}{% set a = a ~ k %}{% set b = a ~ 'y' %}{% set c = a ~ 'z' %}{{ b }}{{ c }} {% endfor %}",
+        {"{% set a = 'x' %}{% for k in l %}{% set a = a ~ k %}{% set b = a ~ 'y' %}{% set c = a ~ 'z' %}{{ b }}{{ c }} "
+         "{% endfor %}",
          "x3yx3z x1yx1z x2yx2z "},
         {"{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, 2) }}", NULL},
         {"{% set q.x = 1 %}", NULL},
@@ -283,7 +316,8 @@ static void errors_say_where(void **state)
     json_decref(vars);
 }
 
-/* ---- hostile templates --------------------------------------------------------------------------------------------- */
+/* ---- hostile templates ---------------------------------------------------------------------------------------------
+ */
 
 static const qn_jinja_limits small = {.steps = 300000, .depth = 60, .memory = (size_t)4 << 20};
 
@@ -314,9 +348,11 @@ static void bombs(void **state)
         "{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s.replace('', ns.s) %}{% endfor %}",
         "{% set ns = namespace(s=[1]) %}{% for i in range(100) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
         "{% set ns = namespace(s=[1]) %}{% for i in range(5000) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s|tojson }}",
-        "{% set ns = namespace(s=1, r=1) %}{% for i in range(5000) %}{% set ns.s = [ns.s] %}{% set ns.r = [ns.r] %}{% endfor %}"
+        "{% set ns = namespace(s=1, r=1) %}{% for i in range(5000) %}{% set ns.s = [ns.s] %}{% set ns.r = [ns.r] %}{% "
+        "endfor %}"
         "{{ ns.s == ns.r }}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = {'a': ns.s, 'b': ns.s} %}{% endfor %}{{ ns.s|tojson }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = {'a': ns.s, 'b': ns.s} %}{% endfor %}{{ "
+        "ns.s|tojson }}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
         "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
@@ -340,6 +376,8 @@ static void bombs(void **state)
         "{{ range(9)|batch(2000000000, 0)|list }}",
         "{{ 9|round(400)|string * 1000000000 }}",
         "{{ 2 ** 100000 }}",
+        "{{ ([0.1] * 250000)|tojson }}",
+        "{{ strftime_now('%c' * 300000) }}",
         "{{ l.x.y }}",
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
@@ -352,8 +390,8 @@ static void bombs(void **state)
 static void nesting(void **state)
 {
     (void)state;
-    static const char *const open[] = {"((((((((", "[[[[[[[[", "{1:{1:{1:", "not not not ", "- - - - - ", "a[a[a[a[", "f(f(f(f(",
-                                       "1 if 1 else ", "a.b(c|d(e is f(", "[(-[(-"};
+    static const char *const open[] = {"((((((((", "[[[[[[[[", "{1:{1:{1:",    "not not not ",    "- - - - - ",
+                                       "a[a[a[a[", "f(f(f(f(", "1 if 1 else ", "a.b(c|d(e is f(", "[(-[(-"};
     qn_buf b = {0};
     for (size_t k = 0; k < sizeof open / sizeof *open; k++) {
         qn__buf_puts(&b, "{{ ");
@@ -363,8 +401,9 @@ static void nesting(void **state)
         ends(b.data, b.n, NULL);
         b.n = 0;
     }
-    static const char *const blocks[] = {"{% if t %}", "{% for x in l %}", "{% macro m() %}", "{% call m() %}", "{% filter upper %}",
-                                         "{% set x %}", "{% with %}", "{% if 0 %}{% else %}{% if 1 %}"};
+    static const char *const blocks[] = {
+        "{% if t %}",         "{% for x in l %}", "{% macro m() %}", "{% call m() %}",
+        "{% filter upper %}", "{% set x %}",      "{% with %}",      "{% if 0 %}{% else %}{% if 1 %}"};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) {
         for (int i = 0; i < 100000; i++)
             qn__buf_puts(&b, blocks[k]);
@@ -412,9 +451,10 @@ static void flat(void **state)
 static void growing_text(void **state)
 {
     (void)state;
-    static const char t[] = "{% set ns = namespace(s='') %}{% for i in range(20000) %}{% set ns.s = ns.s + 'hundred bytes, "
-                            "give or take, of some message that a template might add at each turn of its loop .......' %}"
-                            "{% endfor %}{{ ns.s|length }}";
+    static const char t[] =
+        "{% set ns = namespace(s='') %}{% for i in range(20000) %}{% set ns.s = ns.s + 'hundred bytes, "
+        "give or take, of some message that a template might add at each turn of its loop .......' %}"
+        "{% endfor %}{{ ns.s|length }}";
     json_t *vars = json_object();
     char *got;
     size_t n;
@@ -441,9 +481,12 @@ static const char seed_template[] =
     "{% else %}none{% endfor %}\n"
     "{# a comment -#}\n"
     "{% set parts %}{% filter upper %}{{ words.split()|map('capitalize')|join('-') }}{% endfilter %}{% endset %}\n"
-    "{{ parts.replace('-', '+')[::-1] }} {{ l|sort|first }} {{ (d.a[0] + 1) * 2 // 3 ** 2 }} {{ [1, (2,), {'k': none}] }}\n"
-    "{% call(x) wrap(users[0]) %}{{ x }}{% endcall %}{% with q = 1 %}{{ q }}{% endwith %}{% raw %}{{ raw }}{% endraw %}\n"
-    "{% generation %}{{ strftime_now('%d %b') }}{% endgeneration %}{{ '{:>5}'.format(i) }}{{ s|indent(2)|truncate(9) }}\n"
+    "{{ parts.replace('-', '+')[::-1] }} {{ l|sort|first }} {{ (d.a[0] + 1) * 2 // 3 ** 2 }} {{ [1, (2,), {'k': none}] "
+    "}}\n"
+    "{% call(x) wrap(users[0]) %}{{ x }}{% endcall %}{% with q = 1 %}{{ q }}{% endwith %}{% raw %}{{ raw }}{% endraw "
+    "%}\n"
+    "{% generation %}{{ strftime_now('%d %b') }}{% endgeneration %}{{ '{:>5}'.format(i) }}{{ s|indent(2)|truncate(9) "
+    "}}\n"
     "{{ raise_exception('no users') if not users else '' }}";
 
 static uint64_t random_next(uint64_t *state)
@@ -462,9 +505,11 @@ static bool is_word(char c)
 /* Put one value in another's place: most results are templates that still parse. */
 static void swap_word(qn_buf *b, uint64_t *rng)
 {
-    static const char *const words[] = {"s", "l", "d", "n", "t", "i", "x", "users", "u", "words", "big", "q", "loop", "ns", "show",
-                                        "range(99)", "'abc'", "[]", "{}", "(1, 2)", "-1", "none", "upper", "list", "join", "length",
-                                        "tojson", "split", "items", "map", "first", "sort", "replace", "dictsort", "namespace()"};
+    static const char *const words[] = {"s",     "l",         "d",     "n",    "t",       "i",        "x",
+                                        "users", "u",         "words", "big",  "q",       "loop",     "ns",
+                                        "show",  "range(99)", "'abc'", "[]",   "{}",      "(1, 2)",   "-1",
+                                        "none",  "upper",     "list",  "join", "length",  "tojson",   "split",
+                                        "items", "map",       "first", "sort", "replace", "dictsort", "namespace()"};
     size_t at = random_next(rng) % b->n, end;
     while (at < b->n && !is_word(b->data[at]))
         at++;
@@ -483,11 +528,57 @@ static void swap_word(qn_buf *b, uint64_t *rng)
 /* One change: a flipped bit, a piece cut out, a piece doubled, a token put in. */
 static void mutate(qn_buf *b, uint64_t *rng)
 {
-    static const char *const tokens[] = {"{{", "}}", "{%", "%}", "{#", "#}", "{%-", "-}}", "(", ")", "[", "]", "{", "}", "|", ".", ":",
-                                         "~", "**", "//", "%", " is ", " not ", " in ", " if ", " else ", "'", "\"", "\\", "99999",
-                                         "1e999", "range(9999)", "* 9999", "|list", "|tojson", "|length", "loop", "caller()", "varargs",
-                                         "{% for x in l %}", "{% endfor %}", "{% macro show(a) %}", "{% endmacro %}", "{% set users = ",
-                                         "|map('upper')", "|join", "|replace('', 'x' * 9)", "show(u)", "[::-1]", "\xff", "\xe6\x97"};
+    static const char *const tokens[] = {"{{",
+                                         "}}",
+                                         "{%",
+                                         "%}",
+                                         "{#",
+                                         "#}",
+                                         "{%-",
+                                         "-}}",
+                                         "(",
+                                         ")",
+                                         "[",
+                                         "]",
+                                         "{",
+                                         "}",
+                                         "|",
+                                         ".",
+                                         ":",
+                                         "~",
+                                         "**",
+                                         "//",
+                                         "%",
+                                         " is ",
+                                         " not ",
+                                         " in ",
+                                         " if ",
+                                         " else ",
+                                         "'",
+                                         "\"",
+                                         "\\",
+                                         "99999",
+                                         "1e999",
+                                         "range(9999)",
+                                         "* 9999",
+                                         "|list",
+                                         "|tojson",
+                                         "|length",
+                                         "loop",
+                                         "caller()",
+                                         "varargs",
+                                         "{% for x in l %}",
+                                         "{% endfor %}",
+                                         "{% macro show(a) %}",
+                                         "{% endmacro %}",
+                                         "{% set users = ",
+                                         "|map('upper')",
+                                         "|join",
+                                         "|replace('', 'x' * 9)",
+                                         "show(u)",
+                                         "[::-1]",
+                                         "\xff",
+                                         "\xe6\x97"};
     size_t at = b->n ? random_next(rng) % b->n : 0, n = b->n ? random_next(rng) % 24 : 0;
     n = n > b->n - at ? b->n - at : n;
     if (b->n && random_next(rng) % 2) {
@@ -579,11 +670,12 @@ static void allocation_failures(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whitespace),   cmocka_unit_test(expressions),       cmocka_unit_test(undefined),
-        cmocka_unit_test(strings),      cmocka_unit_test(filters),           cmocka_unit_test(tests_and_globals),
-        cmocka_unit_test(statements),   cmocka_unit_test(errors_say_where),  cmocka_unit_test(bombs),
-        cmocka_unit_test(nesting),      cmocka_unit_test(flat),              cmocka_unit_test(growing_text),
-        cmocka_unit_test(mutations),    cmocka_unit_test(allocation_failures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whitespace), cmocka_unit_test(expressions),
+                                       cmocka_unit_test(undefined),  cmocka_unit_test(strings),
+                                       cmocka_unit_test(filters),    cmocka_unit_test(tests_and_globals),
+                                       cmocka_unit_test(statements), cmocka_unit_test(errors_say_where),
+                                       cmocka_unit_test(bombs),      cmocka_unit_test(nesting),
+                                       cmocka_unit_test(flat),       cmocka_unit_test(growing_text),
+                                       cmocka_unit_test(mutations),  cmocka_unit_test(allocation_failures)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
