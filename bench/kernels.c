@@ -1,5 +1,5 @@
-/* kernels.c - how fast the kernels are, one thread: GB/s of weights for one token (beside what this thread reads at all), GOP/s
- * for a prompt, and attention, per type and level. Medians. */
+/* kernels.c - how fast the kernels are, one thread: GB/s of weights for one token (beside what this thread reads at
+ * all), GOP/s for a prompt, and attention, per type and level. Medians. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,8 +83,17 @@ static void matmuls(const qn_kernels *k, qn_type type)
             v[i] = (float)((i + t) * 7 % 255 - 127) * 0.01f;
         k->prepare[act](v, acts + (size_t)t * stride, K);
     }
-    job j = {k, type, {.w = weights, .w_stride = row, .x = acts, .x_stride = stride, .y = out, .y_stride = (size_t)rows, .k = K,
-                       .rows = rows, .tokens = 1}};
+    job j = {k,
+             type,
+             {.w = weights,
+              .w_stride = row,
+              .x = acts,
+              .x_stride = stride,
+              .y = out,
+              .y_stride = (size_t)rows,
+              .k = K,
+              .rows = rows,
+              .tokens = 1}};
     double decode = median(one_matmul, &j, slow ? 1 : 3);
     double bytes = (double)row * rows;
     j.m.rows = PROMPT_ROWS;
@@ -131,11 +140,21 @@ static void attention(const qn_kernels *k, int n_q, qn_kv kv)
         op[j] = o[j];
         pos[j] = PAGES * QN_PAGE_TOKENS - 1;
     }
-    attention_job at = {k, {.q = qp, .out = op, .pos = pos, .lo = lo, .n_q = n_q, .pages = pages, .v_off = half, .head_k = HEAD,
-                             .head_v = HEAD, .kv = kv, .scale = 0.08f}};
+    attention_job at = {k,
+                        {.q = qp,
+                         .out = op,
+                         .pos = pos,
+                         .lo = lo,
+                         .n_q = n_q,
+                         .pages = pages,
+                         .v_off = half,
+                         .head_k = HEAD,
+                         .head_v = HEAD,
+                         .kv = kv,
+                         .scale = 0.08f}};
     double t = median(one_attention, &at, k->level == QN_CPU_REF ? 1 : RUNS);
-    printf("%-7s %s %2d queries: %8.2f GB/s %8.1f GFLOP/s\n", qn__cpu_name(k->level), kv == QN__KV_F16 ? "f16" : "f32", n_q,
-           (double)half * 2 * PAGES / t * 1e-9, 4.0 * HEAD * PAGES * QN_PAGE_TOKENS * n_q / t * 1e-9);
+    printf("%-7s %s %2d queries: %8.2f GB/s %8.1f GFLOP/s\n", qn__cpu_name(k->level), kv == QN__KV_F16 ? "f16" : "f32",
+           n_q, (double)half * 2 * PAGES / t * 1e-9, 4.0 * HEAD * PAGES * QN_PAGE_TOKENS * n_q / t * 1e-9);
 }
 
 int main(int argc, char **argv)
@@ -151,7 +170,8 @@ int main(int argc, char **argv)
         return 1;
     }
     fill();
-    printf("one thread, k = %d; 1 token: GB/s of weights; %d tokens: GOP/s, and how much cheaper a token is\n", K, PROMPT);
+    printf("one thread, k = %d; 1 token: GB/s of weights; %d tokens: GOP/s, and how much cheaper a token is\n", K,
+           PROMPT);
     printf("reading alone: %.2f GB/s\n", (double)STREAM / median(read_all, &sink, 3) * 1e-9);
     for (int l = levels - 1; l >= 0; l--)
         for (size_t i = 0; i < sizeof types / sizeof *types; i++)

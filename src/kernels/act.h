@@ -4,9 +4,10 @@
  *   Q8_32   [i8 q: k][f32 d: k/32][i32 n8: k/32]          x = d*q; n8 = -8 * sum of the block's q
  *   Q8_256  [i8 q: k][i16 s: k/16][f32 d: k/256]          x = d*q; s = sum of 16 q
  *
- * d = amax/127, q = rint(x * (127/amax)) in [-127, 127], halves to even. A block whose amax is below 2^-120 is zero (127/amax
- * would overflow). A block that holds an infinity or NaN has d = NaN and q = 0: what it touches becomes NaN, honestly.
- * n8 exists because the weights of these types are unsigned with an offset: sum (w-8)x = sum wx + n8, and 16*n8 for w-128. */
+ * d = amax/127, q = rint(x * (127/amax)) in [-127, 127], halves to even. A block whose amax is below 2^-120 is zero
+ * (127/amax would overflow). A block that holds an infinity or NaN has d = NaN and q = 0: what it touches becomes NaN,
+ * honestly. n8 exists because the weights of these types are unsigned with an offset: sum (w-8)x = sum wx + n8, and
+ * 16*n8 for w-128. */
 #ifndef QN_KERNELS_ACT_H
 #define QN_KERNELS_ACT_H
 

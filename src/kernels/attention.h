@@ -1,5 +1,5 @@
-/* attention.h - what the attention of every level shares: which positions of a page a query sees, and the order in which 64
- * floats are summed. */
+/* attention.h - what the attention of every level shares: which positions of a page a query sees, and the order in
+ * which 64 floats are summed. */
 #ifndef QN_KERNELS_ATTENTION_H
 #define QN_KERNELS_ATTENTION_H
 

@@ -1,4 +1,4 @@
-/* kernels.c - the table of each level, constant: a level names its own kernels and takes the rest from the one below. */
+/* kernels.c - the table of each level: constant. */
 #include "kernels/kernels.h"
 
 #include "kernels/ref/ref.h"
@@ -7,8 +7,11 @@
 #endif
 
 /* The form of activations is the same at every level. */
-#define ACTS                                                                                                                   \
-    .act = {[QN_Q8_0] = QN_ACT_Q8_32, [QN_Q4_0] = QN_ACT_Q8_32, [QN_Q4_K] = QN_ACT_Q8_256, [QN_Q5_K] = QN_ACT_Q8_256,           \
+#define ACTS                                                                                                           \
+    .act = {[QN_Q8_0] = QN_ACT_Q8_32,                                                                                  \
+            [QN_Q4_0] = QN_ACT_Q8_32,                                                                                  \
+            [QN_Q4_K] = QN_ACT_Q8_256,                                                                                 \
+            [QN_Q5_K] = QN_ACT_Q8_256,                                                                                 \
             [QN_Q6_K] = QN_ACT_Q8_256}
 
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
@@ -16,19 +19,19 @@
 #define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
 #define TYPES(X) QN_GENERIC_TYPES(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K)
 
-#define OPERATIONS(l)                                                                                                          \
-    .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,                                                                            \
-                [QN_ACT_Q8_32] = qn__##l##_prepare_q8_32,                                                                      \
-                [QN_ACT_Q8_256] = qn__##l##_prepare_q8_256},                                                                   \
-    .attention = qn__##l##_attention, .kv_store = qn__##l##_kv_store, .rms_norm = qn__##l##_rms_norm,                          \
-    .layer_norm = qn__##l##_layer_norm, .rope = qn__##l##_rope, .silu = qn__##l##_silu, .gelu = qn__##l##_gelu,                \
-    .relu2 = qn__##l##_relu2, .silu_mul = qn__##l##_silu_mul, .gelu_mul = qn__##l##_gelu_mul, .add = qn__##l##_add,            \
+#define OPERATIONS(l)                                                                                                  \
+    .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,                                                                    \
+                [QN_ACT_Q8_32] = qn__##l##_prepare_q8_32,                                                              \
+                [QN_ACT_Q8_256] = qn__##l##_prepare_q8_256},                                                           \
+    .attention = qn__##l##_attention, .kv_store = qn__##l##_kv_store, .rms_norm = qn__##l##_rms_norm,                  \
+    .layer_norm = qn__##l##_layer_norm, .rope = qn__##l##_rope, .silu = qn__##l##_silu, .gelu = qn__##l##_gelu,        \
+    .relu2 = qn__##l##_relu2, .silu_mul = qn__##l##_silu_mul, .gelu_mul = qn__##l##_gelu_mul, .add = qn__##l##_add,    \
     .scale = qn__##l##_scale, .softcap = qn__##l##_softcap, SCALAR
 
 /* Operations that have one form so far. */
-#define SCALAR                                                                                                                 \
-    .oai_mul = qn__ref_oai_mul, .silu_mul_clamped = qn__ref_silu_mul_clamped, .sigmoid_mul = qn__ref_sigmoid_mul,              \
-    .add_scaled = qn__ref_add_scaled, .conv_step = qn__ref_conv_step, .delta_step = qn__ref_delta_step,                        \
+#define SCALAR                                                                                                         \
+    .oai_mul = qn__ref_oai_mul, .silu_mul_clamped = qn__ref_silu_mul_clamped, .sigmoid_mul = qn__ref_sigmoid_mul,      \
+    .add_scaled = qn__ref_add_scaled, .conv_step = qn__ref_conv_step, .delta_step = qn__ref_delta_step,                \
     .ssm_step = qn__ref_ssm_step
 
 static const qn_kernels tables[] = {

@@ -1,6 +1,7 @@
 /* check.h - what the kernel checkers share: memory that ends where a guard page begins, canaries, a generator.
  *
- * A check returns NULL or says in `why` what is wrong, so that the same check can be turned on a kernel with a planted fault. */
+ * A check returns NULL or says in `why` what is wrong, so that the same check can be turned on a kernel with a planted
+ * fault. */
 #ifndef QN_TESTS_CHECK_H
 #define QN_TESTS_CHECK_H
 
@@ -114,7 +115,8 @@ static inline const char *field_check(const field *f)
 static inline bool field_equal(const field *a, const field *b)
 {
     for (int r = 0; r < a->rows; r++)
-        if (memcmp(a->p + (size_t)r * (size_t)a->stride, b->p + (size_t)r * (size_t)b->stride, (size_t)a->cols * 4) != 0)
+        if (memcmp(a->p + (size_t)r * (size_t)a->stride, b->p + (size_t)r * (size_t)b->stride, (size_t)a->cols * 4) !=
+            0)
             return false;
     return true;
 }
@@ -124,11 +126,11 @@ static inline int levels(void)
     return (int)qn_cpu_levels(NULL, 0);
 }
 
-#define MUST(call)                                                                                                             \
-    do {                                                                                                                       \
-        const char *bad_ = (call);                                                                                             \
-        if (bad_)                                                                                                              \
-            fail_msg("%s", bad_);                                                                                              \
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        const char *bad_ = (call);                                                                                     \
+        if (bad_)                                                                                                      \
+            fail_msg("%s", bad_);                                                                                      \
     } while (0)
 
 #endif

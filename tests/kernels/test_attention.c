@@ -1,5 +1,5 @@
-/* test_attention.c - attention and kv_store at every level: against ref to the bit, ref against a softmax in double, one query
- * against a tile of them to the bit. */
+/* test_attention.c - attention and kv_store at every level: against ref to the bit, ref against a softmax in double,
+ * one query against a tile of them to the bit. */
 #include "check.h"
 
 #include "kernels/f16.h"
@@ -7,8 +7,8 @@
 typedef struct problem {
     int n_q, head_k, head_v, n_pages;
     qn_kv kv;
-    int window; /* 0: none */
-    bool sinks, spread; /* spread: queries at different positions */
+    int window;          /* 0: none */
+    bool sinks, spread;  /* spread: queries at different positions */
     float softcap, size; /* of q and k */
 } problem;
 
@@ -58,9 +58,19 @@ static void make(const qn_kernels *kn, const problem *p, material *m)
         }
         kn->kv_store(p->kv, k, v, p->head_k, p->head_v, page, page + k_bytes, i % QN_PAGE_TOKENS);
     }
-    m->a = (qn_attention){.q = m->q, .pos = m->pos, .lo = m->lo, .sink = p->sinks ? m->sink : NULL, .n_q = p->n_q,
-                          .pages = m->pages, .k_off = 0, .v_off = k_bytes, .head_k = p->head_k, .head_v = p->head_v,
-                          .kv = p->kv, .scale = 1.0f / sqrtf((float)p->head_k), .softcap = p->softcap};
+    m->a = (qn_attention){.q = m->q,
+                          .pos = m->pos,
+                          .lo = m->lo,
+                          .sink = p->sinks ? m->sink : NULL,
+                          .n_q = p->n_q,
+                          .pages = m->pages,
+                          .k_off = 0,
+                          .v_off = k_bytes,
+                          .head_k = p->head_k,
+                          .head_v = p->head_v,
+                          .kv = p->kv,
+                          .scale = 1.0f / sqrtf((float)p->head_k),
+                          .softcap = p->softcap};
 }
 
 /* Queries from..from+n of m into rows of `out`. */
@@ -102,7 +112,8 @@ static const char *check_oracle(const problem *p, const material *m, const field
             for (int i = m->lo[j]; i <= m->pos[j]; i++)
                 o += s[i] / sum * m->v[(size_t)i * (size_t)p->head_v + (size_t)d];
             if (!(fabs(got - o) <= 1e-5 * (1 + (double)(p->size * p->size))))
-                return FAIL("ref attention query %d of %d, head %d/%d: %.9g, in double %.9g", j, p->n_q, p->head_k, p->head_v, got, o);
+                return FAIL("ref attention query %d of %d, head %d/%d: %.9g, in double %.9g", j, p->n_q, p->head_k,
+                            p->head_v, got, o);
         }
     }
     return NULL;
@@ -113,7 +124,8 @@ static const char *check(const qn_kernels *kn, const problem *p)
     const char *bad = NULL;
     material m;
     make(kn, p, &m);
-    field want = field_new(p->n_q, p->head_v, 2), whole = field_new(p->n_q, p->head_v, 2), one = field_new(p->n_q, p->head_v, 2);
+    field want = field_new(p->n_q, p->head_v, 2), whole = field_new(p->n_q, p->head_v, 2),
+          one = field_new(p->n_q, p->head_v, 2);
     run(qn__kernels(QN_CPU_REF), &m, &want, 0, p->n_q);
     run(kn, &m, &whole, 0, p->n_q);
     if (!(bad = field_check(&whole)) && kn->level == QN_CPU_REF)
@@ -132,23 +144,33 @@ static const char *check(const qn_kernels *kn, const problem *p)
 static void grid(void **state)
 {
     (void)state;
-    static const int heads[][2] = {{64, 64}, {128, 128}, {16, 16}, {80, 80}, {40, 24}, {17, 33}, {96, 128}, {256, 256}, {8, 7}, {192, 128}};
+    static const int heads[][2] = {{64, 64}, {128, 128}, {16, 16},   {80, 80}, {40, 24},
+                                   {17, 33}, {96, 128},  {256, 256}, {8, 7},   {192, 128}};
     static const int n_q[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16};
     for (int l = 0; l < levels(); l++)
         for (int n = 0; n < 80; n++)
-            MUST(check(qn__kernels((qn_cpu)l), &(problem){.n_q = n_q[n % 14], .head_k = heads[n % 10][0], .head_v = heads[n % 10][1],
-                                                          .n_pages = 1 + n % 5, .kv = (qn_kv)(n / 3 % 2),
-                                                          .window = n % 4 == 1 ? 20 + n : n % 16 == 3 ? 1 : 0, .sinks = n % 3 == 1,
-                                                          .spread = n % 2, .softcap = n % 5 == 2 ? 30.0f : 0.0f,
+            MUST(check(qn__kernels((qn_cpu)l), &(problem){.n_q = n_q[n % 14],
+                                                          .head_k = heads[n % 10][0],
+                                                          .head_v = heads[n % 10][1],
+                                                          .n_pages = 1 + n % 5,
+                                                          .kv = (qn_kv)(n / 3 % 2),
+                                                          .window = n % 4 == 1    ? 20 + n
+                                                                    : n % 16 == 3 ? 1
+                                                                                  : 0,
+                                                          .sinks = n % 3 == 1,
+                                                          .spread = n % 2,
+                                                          .softcap = n % 5 == 2 ? 30.0f : 0.0f,
                                                           .size = n % 7 == 6 ? 12.0f : 1.0f}));
     for (int l = 0; l < levels(); l++)
-        MUST(check(qn__kernels((qn_cpu)l), &(problem){.n_q = 5, .head_k = QN_HEAD_MAX, .head_v = 512, .n_pages = 2, .size = 1}));
+        MUST(check(qn__kernels((qn_cpu)l),
+                   &(problem){.n_q = 5, .head_k = QN_HEAD_MAX, .head_v = 512, .n_pages = 2, .size = 1}));
 }
 
 static void store(void **state)
 {
     (void)state;
-    static const float odd[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 65504.0f, 65519.0f, 65520.0f, 1e-8f, 2.98e-8f, 2.99e-8f, 6e-5f, 6.1e-5f, -1e10f};
+    static const float odd[] = {0.0f,     -0.0f, INFINITY, -INFINITY, NAN,   65504.0f, 65519.0f,
+                                65520.0f, 1e-8f, 2.98e-8f, 2.99e-8f,  6e-5f, 6.1e-5f,  -1e10f};
     for (int l = 0; l < levels(); l++)
         for (int n = 0; n < 40; n++) {
             int head_k = rnd_in(1, 140), head_v = rnd_in(1, 140), slot = rnd_in(0, 63);

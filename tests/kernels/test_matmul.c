@@ -130,15 +130,21 @@ static double x_at(const problem *p, qn_act act, int t, int i)
     const unsigned char *f = p->form + (size_t)t * p->x_stride;
     if (act == QN_ACT_F32)
         return ((const float *)(const void *)f)[i];
-    return (double)(int8_t)f[i] * (double)(act == QN_ACT_Q8_32 ? qn__q32_d(f, p->k)[i / 32] : qn__q256_d(f, p->k)[i / 256]);
+    return (double)(int8_t)f[i] *
+           (double)(act == QN_ACT_Q8_32 ? qn__q32_d(f, p->k)[i / 32] : qn__q256_d(f, p->k)[i / 256]);
 }
 
 static void run(const qn_kernels *kn, const problem *p, field *y, int r0, int rows, int t0, int tokens)
 {
-    qn_matmul a = {.w = p->w + (size_t)r0 * p->w_stride, .w_stride = p->w_stride,
-                   .x = p->form + (size_t)t0 * p->x_stride, .x_stride = p->x_stride,
-                   .y = y->p + (size_t)t0 * (size_t)y->stride + r0, .y_stride = (size_t)y->stride,
-                   .k = p->k, .rows = rows, .tokens = tokens};
+    qn_matmul a = {.w = p->w + (size_t)r0 * p->w_stride,
+                   .w_stride = p->w_stride,
+                   .x = p->form + (size_t)t0 * p->x_stride,
+                   .x_stride = p->x_stride,
+                   .y = y->p + (size_t)t0 * (size_t)y->stride + r0,
+                   .y_stride = (size_t)y->stride,
+                   .k = p->k,
+                   .rows = rows,
+                   .tokens = tokens};
     kn->matmul[p->type](&a);
 }
 
@@ -153,8 +159,8 @@ static bool near(double want, double got, double budget, double mass)
     return mass > 1e37 || fabs(got - want) <= budget + 1e-36;
 }
 
-/* ref itself: dequantised weights times the activations that the form states, in double. The budget is relative to the sum
- * of |w x|; where a block's minimum is subtracted, |w| is the row's largest, because the parts are larger than w. */
+/* ref itself: dequantised weights times the activations that the form states, in double. The budget is relative to the
+ * sum of |w x|; where a block's minimum is subtracted, |w| is the row's largest. */
 static const char *check_oracle(const problem *p, const field *y)
 {
     qn_act act = qn__kernels(QN_CPU_REF)->act[p->type];
@@ -172,8 +178,8 @@ static const char *check_oracle(const problem *p, const field *y)
                 mass += (act == QN_ACT_F32 ? fabs((double)w[i]) : (double)largest) * fabs(x);
             }
             if (!near(sum, at(y, t, r), mass * (act == QN_ACT_F32 ? 1e-7 : 4e-6), mass * 16))
-                return FAIL("ref %s k %d row %d token %d fill %d/%d: %.9g, in double %.9g", qn__type_info(p->type)->name, p->k, r,
-                            t, p->fw, p->fx, (double)at(y, t, r), sum);
+                return FAIL("ref %s k %d row %d token %d fill %d/%d: %.9g, in double %.9g",
+                            qn__type_info(p->type)->name, p->k, r, t, p->fw, p->fx, (double)at(y, t, r), sum);
         }
     }
     return NULL;
@@ -184,8 +190,8 @@ static const char *check_against(const problem *p, const field *ref, const field
     const char *name = qn__type_info(p->type)->name, *level = qn__cpu_name(kn->level);
     if (kn->act[p->type] != QN_ACT_F32) {
         if (!field_equal(ref, y))
-            return FAIL("%s %s k %d rows %d tokens %d fill %d/%d: not the bits of ref", level, name, p->k, p->rows, p->tokens,
-                        p->fw, p->fx);
+            return FAIL("%s %s k %d rows %d tokens %d fill %d/%d: not the bits of ref", level, name, p->k, p->rows,
+                        p->tokens, p->fw, p->fx);
         return NULL;
     }
     float *w = guarded((size_t)p->k * 4, 4);
@@ -210,7 +216,8 @@ static const char *check_prepare(const qn_kernels *kn, const problem *p)
         unsigned char *f = guarded(qn__act_bytes(act, p->k), 64);
         kn->prepare[act](p->x + (size_t)t * (size_t)p->k, f, p->k);
         if (memcmp(f, p->form + (size_t)t * p->x_stride, form_bytes(act, p->k)) != 0)
-            return FAIL("%s: prepared form %d of k %d fill %d differs from ref", qn__cpu_name(kn->level), act, p->k, p->fx);
+            return FAIL("%s: prepared form %d of k %d fill %d differs from ref", qn__cpu_name(kn->level), act, p->k,
+                        p->fx);
     }
     return NULL;
 }
@@ -238,8 +245,8 @@ static const char *check_cuts(const qn_kernels *kn, const problem *p, const fiel
     if ((bad = field_check(&parts)))
         return bad;
     if (!field_equal(whole, &parts))
-        return FAIL("%s %s k %d rows %d tokens %d: pieces differ from the whole", qn__cpu_name(kn->level), name, p->k, p->rows,
-                    p->tokens);
+        return FAIL("%s %s k %d rows %d tokens %d: pieces differ from the whole", qn__cpu_name(kn->level), name, p->k,
+                    p->rows, p->tokens);
     return NULL;
 }
 
@@ -277,7 +284,8 @@ static int k_for(qn_type type, int pick)
 static void shapes(void **state)
 {
     (void)state;
-    static const int rows[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 50}, tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17, 33, 65};
+    static const int rows[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 50},
+                     tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17, 33, 65};
     for (int l = 0; l < levels(); l++)
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
             for (int n = 0; n < 26; n++)
@@ -292,8 +300,8 @@ static void extremes(void **state)
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
             for (int fw = 0; fw < FILL_COUNT; fw++)
                 for (int fx = 0; fx < FILL_COUNT; fx++)
-                    MUST(check_shape(qn__kernels((qn_cpu)l), own[i], k_for(own[i], 3), rnd_in(1, 20), rnd_in(1, 6), (fill)fw,
-                                     (fill)fx));
+                    MUST(check_shape(qn__kernels((qn_cpu)l), own[i], k_for(own[i], 3), rnd_in(1, 20), rnd_in(1, 6),
+                                     (fill)fw, (fill)fx));
 }
 
 static void other_types(void **state)
@@ -305,7 +313,8 @@ static void other_types(void **state)
             assert_int_equal(kn->level, l);
             assert_int_equal(qn__dequant_has((qn_type)type), kn->matmul[type] != NULL);
             for (int n = 1; n < 5 && kn->matmul[type]; n++)
-                MUST(check_shape(kn, (qn_type)type, k_for((qn_type)type, n * 2 - 1), rnd_in(1, 9), n * 11 - 10, NORMAL, NORMAL));
+                MUST(check_shape(kn, (qn_type)type, k_for((qn_type)type, n * 2 - 1), rnd_in(1, 9), n * 11 - 10, NORMAL,
+                                 NORMAL));
         }
 }
 
@@ -392,8 +401,9 @@ static void planted(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes),      cmocka_unit_test(extremes), cmocka_unit_test(other_types),
-                                       cmocka_unit_test(not_numbers), cmocka_unit_test(planted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(extremes),
+                                       cmocka_unit_test(other_types), cmocka_unit_test(not_numbers),
+                                       cmocka_unit_test(planted)};
     printf("figure: kernel levels checked: %d\n", levels());
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

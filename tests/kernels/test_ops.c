@@ -26,15 +26,18 @@ static void scalar_math(void **state)
         if (x > -4)
             worst_gelu = fmax(worst_gelu, ulps(g, (double)qn__geluf(x)));
     }
-    printf("figure: largest error in ulp: exp %.2f, tanh %.2f, silu %.2f, gelu (x > -4) %.1f\n", worst_exp, worst_tanh, worst_silu, worst_gelu);
+    printf("figure: largest error in ulp: exp %.2f, tanh %.2f, silu %.2f, gelu (x > -4) %.1f\n", worst_exp, worst_tanh,
+           worst_silu, worst_gelu);
     assert_true(worst_exp < 1.5 && worst_tanh < 2.5 && worst_silu < 3 && worst_gelu < 30);
     for (int i = 0; i < 100000; i++) { /* near 0 nothing cancels */
         float x = rnd_normal() * 1e-4f;
         assert_true(ulps(tanh((double)x), (double)qn__tanhf(x)) < 1.5);
     }
-    assert_true(qn__expf(-INFINITY) == 0 && qn__expf(-200) == 0 && qn__expf(INFINITY) == INFINITY && qn__expf(100) == INFINITY);
+    assert_true(qn__expf(-INFINITY) == 0 && qn__expf(-200) == 0 && qn__expf(INFINITY) == INFINITY &&
+                qn__expf(100) == INFINITY);
     assert_true(isnan(qn__expf(NAN)) && qn__expf(0) == 1 && isnan(qn__tanhf(NAN)) && isnan(qn__siluf(NAN)));
-    assert_true(qn__tanhf(INFINITY) == 1 && qn__tanhf(-INFINITY) == -1 && qn__siluf(-200) == 0 && qn__geluf(-1e20f) == 0);
+    assert_true(qn__tanhf(INFINITY) == 1 && qn__tanhf(-INFINITY) == -1 && qn__siluf(-200) == 0 &&
+                qn__geluf(-1e20f) == 0);
 }
 
 enum { SILU, GELU, RELU2, SILU_MUL, GELU_MUL, ADD, SCALE, SOFTCAP, ROPE, ROPE_NEOX, MAPS };
@@ -59,7 +62,8 @@ static void map(const qn_kernels *k, int op, const float *a, const float *b, flo
 
 static const char *check_map(const qn_kernels *k, int op, int n, float size)
 {
-    static const float odd[] = {0.0f, -0.0f, INFINITY, -INFINITY, 1e-40f, -1e-40f, 3e38f, -3e38f, 88.8f, -88.8f, -104.0f, 0.625f};
+    static const float odd[] = {0.0f,  -0.0f,  INFINITY, -INFINITY, 1e-40f,  -1e-40f,
+                                3e38f, -3e38f, 88.8f,    -88.8f,    -104.0f, 0.625f};
     float *a = guarded((size_t)n * 4, 4), *b = guarded((size_t)n * 4, 4);
     const char *bad;
     for (int i = 0; i < n; i++) {
@@ -76,10 +80,11 @@ static const char *check_map(const qn_kernels *k, int op, int n, float size)
     for (int i = 0; i < n; i++) {
         bool same = memcmp(&want.p[i], &y.p[i], 4) == 0 || (isnan(want.p[i]) && isnan(y.p[i]));
         if (!same)
-            return FAIL("%s operation %d of %d: element %d of %.9g is %.9g, ref %.9g", qn__cpu_name(k->level), op, n, i, (double)a[i],
-                        (double)y.p[i], (double)want.p[i]);
+            return FAIL("%s operation %d of %d: element %d of %.9g is %.9g, ref %.9g", qn__cpu_name(k->level), op, n, i,
+                        (double)a[i], (double)y.p[i], (double)want.p[i]);
     }
-    return memcmp(in.p, y.p, (size_t)n * 4) == 0 ? NULL : FAIL("%s operation %d in place differs", qn__cpu_name(k->level), op);
+    return memcmp(in.p, y.p, (size_t)n * 4) == 0 ? NULL
+                                                 : FAIL("%s operation %d in place differs", qn__cpu_name(k->level), op);
 }
 
 static const char *checked_map(const qn_kernels *k, int op, int n, float size)
@@ -128,11 +133,12 @@ static const char *check_norm(const qn_kernels *k, bool layer, int n, bool with_
     if ((bad = field_check(&y)) || (bad = field_check(&in)))
         return bad;
     for (int i = 0; i < n; i++) {
-        double v = (x[i] - m) * scale * (with_w ? (double)w[i] : 1.0), want = v + (layer && with_b ? (double)b[i] : 0.0);
+        double v = (x[i] - m) * scale * (with_w ? (double)w[i] : 1.0),
+               want = v + (layer && with_b ? (double)b[i] : 0.0);
         double budget = 4e-7 * (fabs(want) + fabs(v) + fabs(m) * scale * (with_w ? fabs((double)w[i]) : 1.0)) + 1e-30;
         if (!(fabs(y.p[i] - want) <= budget))
-            return FAIL("%s %s norm of %d: element %d is %.9g, in double %.9g", qn__cpu_name(k->level), layer ? "layer" : "rms", n, i,
-                        (double)y.p[i], want);
+            return FAIL("%s %s norm of %d: element %d is %.9g, in double %.9g", qn__cpu_name(k->level),
+                        layer ? "layer" : "rms", n, i, (double)y.p[i], want);
     }
     return memcmp(in.p, y.p, (size_t)n * 4) == 0 ? NULL : FAIL("norm in place differs");
 }
@@ -151,7 +157,9 @@ static void norms(void **state)
         for (int n = 1; n < 90; n++)
             for (int form = 0; form < 8; form++)
                 MUST(checked_norm(qn__kernels((qn_cpu)l), form / 4, n == 89 ? 2049 : n, form, n % 3 == 0 ? 5.0f : 0.0f,
-                                  n % 5 == 0 ? 1e-6f : n % 7 == 0 ? 1e15f : 1.0f));
+                                  n % 5 == 0   ? 1e-6f
+                                  : n % 7 == 0 ? 1e15f
+                                               : 1.0f));
 }
 
 /* ---- planted faults ---- */
@@ -190,6 +198,7 @@ static void planted(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(scalar_math), cmocka_unit_test(maps), cmocka_unit_test(norms), cmocka_unit_test(planted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(scalar_math), cmocka_unit_test(maps), cmocka_unit_test(norms),
+                                       cmocka_unit_test(planted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* matmul_generic.c - matmul of every type without code of its own: a piece of a weight row is dequantised and multiplied as
- * floats. Products and their sum are doubles, k ascending. */
+/* matmul_generic.c - matmul of every type without code of its own: a piece of a weight row is dequantised and
+ * multiplied as floats. Products and their sum are doubles, k ascending. */
 #include "kernels/dequant.h"
 #include "kernels/ref/ref.h"
 
@@ -24,10 +24,10 @@ static void generic(const qn_matmul *a, qn_type type)
     }
 }
 
-#define X(type)                                                                                                                \
-    void qn__ref_matmul_##type(const qn_matmul *a)                                                                             \
-    {                                                                                                                          \
-        generic(a, QN_##type);                                                                                                 \
+#define X(type)                                                                                                        \
+    void qn__ref_matmul_##type(const qn_matmul *a)                                                                     \
+    {                                                                                                                  \
+        generic(a, QN_##type);                                                                                         \
     }
 QN_GENERIC_TYPES(X)
 #undef X

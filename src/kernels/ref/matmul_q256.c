@@ -1,11 +1,12 @@
-/* matmul_q256.c - weights in blocks of 256 with integer sub-scales, activations Q8_256. Per block exact integer sums, then
- * acc = fma(d*dx, sum, acc) and, where there are minima, acc = fma(-(dmin*dx), msum, acc); blocks ascending. All levels agree
- * to the bit. The sums fit: |sum| <= 8 * 63 * 32 * 31 * 127 < 2^26 (Q5_K), 16 * 128 * 16 * 63 * 127 < 2^28 (Q6_K).
+/* matmul_q256.c - weights in blocks of 256 with integer sub-scales, activations Q8_256. Per block exact integer sums,
+ * then acc = fma(d*dx, sum, acc) and, where there are minima, acc = fma(-(dmin*dx), msum, acc); blocks ascending. All
+ * levels agree to the bit. The sums fit: |sum| <= 8 * 63 * 32 * 31 * 127 < 2^26 (Q5_K), 16 * 128 * 16 * 63 * 127 < 2^28
+ * (Q6_K).
  *
  *   Q4_K  f16 d, f16 dmin, u8 s[12], u8 q[128]                 8 sub-blocks of 32: w = d*sc*q - dmin*m
  *         q: 4 chunks of 32 bytes, chunk c: low nibbles sub-block 2c, high nibbles 2c+1
- *   Q5_K  f16 d, f16 dmin, u8 s[12], u8 h[32], u8 q[128]       as Q4_K; bit j of h[i] is bit 4 of element i of sub-block j
- *   Q6_K  u8 l[128], u8 h[64], i8 sc[16], f16 d                16 sub-blocks of 16: w = d*sc*(q - 32)
+ *   Q5_K  f16 d, f16 dmin, u8 s[12], u8 h[32], u8 q[128]       as Q4_K; bit j of h[i] is bit 4 of element i of
+ * sub-block j Q6_K  u8 l[128], u8 h[64], i8 sc[16], f16 d                16 sub-blocks of 16: w = d*sc*(q - 32)
  *
  *   s: 6-bit scales and minima of 8 sub-blocks
  *      sc[j] = s[j] & 63                               m[j] = s[j+4] & 63                              j < 4

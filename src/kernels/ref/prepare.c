@@ -12,8 +12,8 @@ void qn__ref_prepare_f32(const float *x, void *dst, int k)
     memset((char *)dst + n, 0, qn__act_bytes(QN_ACT_F32, k) - n);
 }
 
-/* Quantise n floats to q; returns the scale. The largest magnitude is taken from the bits, where NaN and infinity are largest
- * of all. */
+/* Quantise n floats to q; returns the scale. The largest magnitude is taken from the bits, where NaN and infinity are
+ * largest of all. */
 static float quantise(const float *x, int8_t *q, int n)
 {
     uint32_t top = 0;

@@ -3,11 +3,11 @@
 #include "kernels/x86/x86.h"
 
 /* y[i] = result, where `load(name)` gives a vector of each input. */
-#define MAP(body, body_n)                                                                                                      \
-    int i = 0;                                                                                                                 \
-    for (; i + VF_N <= n; i += VF_N)                                                                                           \
-        vf_store(y + i, body);                                                                                                 \
-    if (i < n)                                                                                                                 \
+#define MAP(body, body_n)                                                                                              \
+    int i = 0;                                                                                                         \
+    for (; i + VF_N <= n; i += VF_N)                                                                                   \
+        vf_store(y + i, body);                                                                                         \
+    if (i < n)                                                                                                         \
         vf_store_n(y + i, body_n, n - i);
 #define A(p) vf_load((p) + i)
 #define N(p) vf_load_n((p) + i, n - i)

@@ -1,6 +1,6 @@
 /* attention_vec.h - attention of some queries over the pages of one KV head; the body of attention_avx2.c and
- * attention_avx512.c. Per query the operations of ref/attention.c, to the bit; queries that see the same positions share the
- * conversion of K and V.
+ * attention_avx512.c. Per query the operations of ref/attention.c, to the bit; queries that see the same positions
+ * share the conversion of K and V.
  *
  *   scores   lanes = positions, fma over d ascending      values   lanes = d, fma over positions ascending */
 #include "kernels/attention.h"
@@ -32,7 +32,8 @@ INLINE vf load_n(const unsigned char *p, size_t i, int n, const bool half)
     return half ? vf_load_f16_n(p + i * 2, n) : vf_load_n((const float *)(const void *)(p + i * 4), n);
 }
 
-INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k, state *st, const int Q, const bool half)
+INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k, state *st, const int Q,
+                   const bool half)
 {
     const float *q[TILE_Q];
     UNROLL
@@ -43,8 +44,8 @@ INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k
         UNROLL
         for (int j = 0; j < Q; j++)
             UNROLL
-            for (int v = 0; v < TILE_V; v++)
-                s[j][v] = vf_zero();
+        for (int v = 0; v < TILE_V; v++)
+            s[j][v] = vf_zero();
         for (int d = 0; d < a->head_k; d++) {
             vf kv[TILE_V];
             UNROLL
@@ -61,8 +62,8 @@ INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k
         UNROLL
         for (int j = 0; j < Q; j++)
             UNROLL
-            for (int v = 0; v < TILE_V; v++)
-                vf_store(st->p[who[j]] + i + v * VF_N, s[j][v]);
+        for (int v = 0; v < TILE_V; v++)
+            vf_store(st->p[who[j]] + i + v * VF_N, s[j][v]);
     }
 }
 
@@ -92,15 +93,15 @@ static void weigh(const qn_attention *a, int j, state *st)
 }
 
 /* Vectors d.. of V (V of them, the last of n lanes) joined to Q outputs over positions from..to. */
-INLINE void values_tile(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from, int to,
-                        int d, int n, const int Q, const int V, const bool half)
+INLINE void values_tile(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from,
+                        int to, int d, int n, const int Q, const int V, const bool half)
 {
     vf o[TILE_Q][TILE_V];
     UNROLL
     for (int j = 0; j < Q; j++)
         UNROLL
-        for (int c = 0; c < V; c++)
-            o[j][c] = vf_load_n(a->out[who[j]] + d + c * VF_N, V > 1 ? VF_N : n);
+    for (int c = 0; c < V; c++)
+        o[j][c] = vf_load_n(a->out[who[j]] + d + c * VF_N, V > 1 ? VF_N : n);
     for (int i = from; i <= to; i++) {
         vf vv[TILE_V];
         UNROLL
@@ -117,8 +118,8 @@ INLINE void values_tile(const qn_attention *a, const int *who, const unsigned ch
     UNROLL
     for (int j = 0; j < Q; j++)
         UNROLL
-        for (int c = 0; c < V; c++)
-            vf_store_n(a->out[who[j]] + d + c * VF_N, o[j][c], V > 1 ? VF_N : n);
+    for (int c = 0; c < V; c++)
+        vf_store_n(a->out[who[j]] + d + c * VF_N, o[j][c], V > 1 ? VF_N : n);
 }
 
 INLINE void values(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from, int to,
@@ -133,8 +134,8 @@ INLINE void values(const qn_attention *a, const int *who, const unsigned char *v
         values_tile(a, who, v, st, from, to, d, a->head_v - d < VF_N ? a->head_v - d : VF_N, Q, 1, half);
 }
 
-/* Q queries that see something of this page. Positions that all of them see are done together; before and after, one by one,
- * so that each query's positions ascend. */
+/* Q queries that see something of this page. Positions that all of them see are done together; before and after, one by
+ * one, so that each query's positions ascend. */
 INLINE void page_tile(const qn_attention *a, const int *who, const unsigned char *k, const unsigned char *v, state *st,
                       const int Q, const bool half)
 {

@@ -1,12 +1,12 @@
-/* matmul_float_vec.h - matmul with float activations; the body of matmul_float_avx2.c and matmul_float_avx512.c: F32, F16,
- * BF16, and the types without code of their own.
+/* matmul_float_vec.h - matmul with float activations; the body of matmul_float_avx2.c and matmul_float_avx512.c: F32,
+ * F16, BF16, and the types without code of their own.
  *
- * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each, a last incomplete vector filled up
- * with zeros; at the end the lanes are summed by the tree of vf_sum. Both ways below do just that:
+ * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each, a last incomplete vector
+ * filled up with zeros; at the end the lanes are summed by the tree of vf_sum. Both ways below do just that:
  *
  *   few     a token or two: weights are converted as they are read
- *   many    ROWS rows are converted a CHUNK at a time and multiplied with every token of a tile; the accumulators wait in
- *           memory for the next chunk */
+ *   many    ROWS rows are converted a CHUNK at a time and multiplied with every token of a tile; the accumulators wait
+ * in memory for the next chunk */
 #include "kernels/dequant.h"
 #include "kernels/x86/x86.h"
 
@@ -122,8 +122,8 @@ INLINE void chunk_tokens(const qn_matmul *a, const float (*w)[CHUNK], int t, int
     UNROLL
     for (int j = 0; j < T; j++)
         UNROLL
-        for (int i = 0; i < ROWS; i++)
-            acc[j][i] = s[i][j];
+    for (int i = 0; i < ROWS; i++)
+        acc[j][i] = s[i][j];
 }
 
 /* nr rows from r, nt tokens from t0. */
@@ -154,7 +154,8 @@ INLINE void many(const qn_matmul *a, qn_type type, fill_fn *fill)
     int tile = a->k > 4096 ? TOKEN_TILE / 2 : TOKEN_TILE;
     for (int t = 0; t < a->tokens; t += tile)
         for (int r = 0; r < a->rows; r += ROWS)
-            many_rows(a, type, fill, r, a->rows - r < ROWS ? a->rows - r : ROWS, t, a->tokens - t < tile ? a->tokens - t : tile);
+            many_rows(a, type, fill, r, a->rows - r < ROWS ? a->rows - r : ROWS, t,
+                      a->tokens - t < tile ? a->tokens - t : tile);
 }
 
 static const weight f32 = {4, load_f32, load_f32_n}, f16 = {2, vf_load_f16, vf_load_f16_n},
@@ -215,10 +216,10 @@ static void generic(const qn_matmul *a, qn_type type)
     many(a, type, fill_generic);
 }
 
-#define X(type)                                                                                                                \
-    void VF_NAME(matmul_##type)(const qn_matmul *a)                                                                            \
-    {                                                                                                                          \
-        generic(a, QN_##type);                                                                                                 \
+#define X(type)                                                                                                        \
+    void VF_NAME(matmul_##type)(const qn_matmul *a)                                                                    \
+    {                                                                                                                  \
+        generic(a, QN_##type);                                                                                         \
     }
 QN_GENERIC_TYPES(X)
 #undef X

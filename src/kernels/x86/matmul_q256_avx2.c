@@ -1,8 +1,8 @@
 /* matmul_q256_avx2.c - Q4_K, Q5_K, Q6_K. See quant_vec.h.
  *
- * VPMADDUBSW adds two products to an int16; further additions stay in int16 as long as they fit: 8 for Q4_K (8*2*15*127 =
- * 30480), 4 for Q5_K (4*2*31*127 = 31496), 2 for Q6_K (2*2*63*127 = 32004). VPMADDWD then multiplies by the scale, which stands
- * in both halves of a lane. */
+ * VPMADDUBSW adds two products to an int16; further additions stay in int16 as long as they fit: 8 for Q4_K (8*2*15*127
+ * = 30480), 4 for Q5_K (4*2*31*127 = 31496), 2 for Q6_K (2*2*63*127 = 32004). VPMADDWD then multiplies by the scale,
+ * which stands in both halves of a lane. */
 #include "kernels/x86/vec_avx2.h"
 
 enum { TILE_T = 2 };
@@ -31,19 +31,20 @@ INLINE vi pair_sum(const panel_dot *p, int t)
 }
 
 /* sum += sc * (n dwords of w against x); `fit` of them stay in int16. */
-INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi *sum, const int n, const int fit, const int T)
+INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi *sum, const int n, const int fit,
+                      const int T)
 {
     UNROLL
     for (int c = 0; c < n; c += fit)
         UNROLL
-        for (int t = 0; t < T; t++) {
-            const char *xt = x + (size_t)t * p->x_stride + c * 4;
-            vi h = _mm256_maddubs_epi16(w[c], broadcast4(xt));
-            UNROLL
-            for (int i = 1; i < fit; i++)
-                h = _mm256_add_epi16(h, _mm256_maddubs_epi16(w[c + i], broadcast4(xt + i * 4)));
-            sum[t] = vi_add(sum[t], _mm256_madd_epi16(h, sc));
-        }
+    for (int t = 0; t < T; t++) {
+        const char *xt = x + (size_t)t * p->x_stride + c * 4;
+        vi h = _mm256_maddubs_epi16(w[c], broadcast4(xt));
+        UNROLL
+        for (int i = 1; i < fit; i++)
+            h = _mm256_add_epi16(h, _mm256_maddubs_epi16(w[c + i], broadcast4(xt + i * 4)));
+        sum[t] = vi_add(sum[t], _mm256_madd_epi16(h, sc));
+    }
 }
 
 INLINE void dot_q45(const panel_dot *p, const int fit, const int T)

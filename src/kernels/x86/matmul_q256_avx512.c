@@ -1,7 +1,8 @@
 /* matmul_q256_avx512.c - Q4_K, Q5_K, Q6_K with VNNI. See quant_vec.h.
  *
- * A lane of one VPDPBUSD chain of c steps is a sum of 4c products. For Q4_K 16 products stay within int16 (16*15*127 = 30480),
- * so VPDPWSSD multiplies it by the scale and adds it, the scale's upper half being 0. The others need a 32-bit product. */
+ * A lane of one VPDPBUSD chain of c steps is a sum of 4c products. For Q4_K 16 products stay within int16 (16*15*127 =
+ * 30480), so VPDPWSSD multiplies it by the scale and adds it, the scale's upper half being 0. The others need a 32-bit
+ * product. */
 #include "kernels/x86/vec_avx512.h"
 
 enum { TILE_T = 4 };
@@ -47,11 +48,11 @@ INLINE void dot_q4_k(const panel_dot *p, const int T)
         UNROLL
         for (int c = 0; c < 4; c++)
             UNROLL
-            for (int t = 0; t < T; t++) {
-                const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
-                a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(xt));
-                b[t] = _mm512_dpbusd_epi32(b[t], w[c + 4], broadcast4(xt + 16));
-            }
+        for (int t = 0; t < T; t++) {
+            const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
+            a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(xt));
+            b[t] = _mm512_dpbusd_epi32(b[t], w[c + 4], broadcast4(xt + 16));
+        }
         UNROLL
         for (int t = 0; t < T; t++) {
             sum[t] = _mm512_dpwssd_epi32(sum[t], a[t], p->u->sc[j]);
@@ -75,8 +76,8 @@ INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi 
     UNROLL
     for (int c = 0; c < n; c++)
         UNROLL
-        for (int t = 0; t < T; t++)
-            a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
+    for (int t = 0; t < T; t++)
+        a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
     UNROLL
     for (int t = 0; t < T; t++)
         sum[t] = vi_add(sum[t], vi_mullo(a[t], sc));

@@ -1,5 +1,6 @@
-/* matmul_q32_avx2.c - Q8_0 and Q4_0. See quant_vec.h. For Q8_0 the weight's sign moves to the activation: |w|*x' stays within
- * int16 in pairs (2*128*127 = 32512), which w + 128 would not. Q4_0 is q + 8 and starts at what that adds too much. */
+/* matmul_q32_avx2.c - Q8_0 and Q4_0. See quant_vec.h. For Q8_0 the weight's sign moves to the activation: |w|*x' stays
+ * within int16 in pairs (2*128*127 = 32512), which w + 128 would not. Q4_0 is q + 8 and starts at what that adds too
+ * much. */
 #include "kernels/x86/vec_avx2.h"
 
 enum { TILE_T = 2 };
@@ -43,16 +44,16 @@ INLINE void dot_q4_0(const panel_dot *p, const int T)
     const vi ones = _mm256_set1_epi16(1);
     for (int b = 0; b < p->blocks; b++)
         UNROLL
-        for (int t = 0; t < T; t++) {
-            const char *xt = p->x + (size_t)t * p->x_stride;
-            vi h = _mm256_setzero_si256();
-            UNROLL
-            for (int c = 0; c < 8; c++)
-                h = _mm256_add_epi16(h, _mm256_maddubs_epi16(p->u->w[8 * b + c],
-                                                             broadcast4(xt + (size_t)(p->first + b) * 32 + c * 4)));
-            vi n8 = broadcast4(qn__q32_n8(xt, p->k) + p->first + b);
-            finish(p, t, b, vi_add(n8, _mm256_madd_epi16(h, ones)));
-        }
+    for (int t = 0; t < T; t++) {
+        const char *xt = p->x + (size_t)t * p->x_stride;
+        vi h = _mm256_setzero_si256();
+        UNROLL
+        for (int c = 0; c < 8; c++)
+            h = _mm256_add_epi16(
+                h, _mm256_maddubs_epi16(p->u->w[8 * b + c], broadcast4(xt + (size_t)(p->first + b) * 32 + c * 4)));
+        vi n8 = broadcast4(qn__q32_n8(xt, p->k) + p->first + b);
+        finish(p, t, b, vi_add(n8, _mm256_madd_epi16(h, ones)));
+    }
 }
 
 void qn__avx2_matmul_Q8_0(const qn_matmul *a)

@@ -1,5 +1,5 @@
-/* matmul_q32_avx512.c - Q8_0 and Q4_0 with VNNI. See quant_vec.h. The weights are made unsigned, q + 128 and q + 8; the sum
- * starts at what that adds too much. */
+/* matmul_q32_avx512.c - Q8_0 and Q4_0 with VNNI. See quant_vec.h. The weights are made unsigned, q + 128 and q + 8; the
+ * sum starts at what that adds too much. */
 #include "kernels/x86/vec_avx512.h"
 
 enum { TILE_T = 4 };
@@ -22,11 +22,11 @@ INLINE void dot(const panel_dot *p, const int T, const bool q8)
         UNROLL
         for (int c = 0; c < 4; c++)
             UNROLL
-            for (int t = 0; t < T; t++) {
-                const char *x = p->x + (size_t)t * p->x_stride + (size_t)block * 32 + c * 4;
-                s[t] = _mm512_dpbusd_epi32(s[t], w[c], broadcast4(x));
-                s2[t] = _mm512_dpbusd_epi32(s2[t], w[c + 4], broadcast4(x + 16));
-            }
+        for (int t = 0; t < T; t++) {
+            const char *x = p->x + (size_t)t * p->x_stride + (size_t)block * 32 + c * 4;
+            s[t] = _mm512_dpbusd_epi32(s[t], w[c], broadcast4(x));
+            s2[t] = _mm512_dpbusd_epi32(s2[t], w[c + 4], broadcast4(x + 16));
+        }
         UNROLL
         for (int t = 0; t < T; t++) {
             vf dx = vf_set1(qn__q32_d(p->x + (size_t)t * p->x_stride, p->k)[block]);

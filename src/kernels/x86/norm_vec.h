@@ -1,5 +1,5 @@
-/* norm_vec.h - RMS and layer normalisation; the body of norm_avx2.c and norm_avx512.c. Sums in double: lane j takes elements
- * j mod VF_N, what is left over joins one by one. */
+/* norm_vec.h - RMS and layer normalisation; the body of norm_avx2.c and norm_avx512.c. Sums in double: lane j takes
+ * elements j mod VF_N, what is left over joins one by one. */
 #include <math.h>
 
 #include "kernels/x86/x86.h"

@@ -6,8 +6,8 @@
  *
  *      w[c] lane r = elements 4c..4c+3 of row r        c = 0..63
  *
- * and then every token of a tile is multiplied with them: its four activations are broadcast, so there is no horizontal sum,
- * and one accumulator vector holds VF_N outputs of that token. */
+ * and then every token of a tile is multiplied with them: its four activations are broadcast, so there is no horizontal
+ * sum, and one accumulator vector holds VF_N outputs of that token. */
 #ifndef QN_KERNELS_QUANT_VEC_H
 #define QN_KERNELS_QUANT_VEC_H
 
@@ -18,9 +18,9 @@ enum { TOKEN_TILE = 64, AHEAD = 512 }; /* AHEAD: bytes of each row, prefetched *
 
 typedef struct panel {
     vi w[64];
-    vi sc[16];    /* scales of sub-blocks, one int32 a lane */
-    vi pair[8];   /* int16 pairs for the sums of 16: (m, m) of a sub-block of 32, or two scales */
-    vf d[8];      /* per block of 32, or d[0] of a block of 256 */
+    vi sc[16];  /* scales of sub-blocks, one int32 a lane */
+    vi pair[8]; /* int16 pairs for the sums of 16: (m, m) of a sub-block of 32, or two scales */
+    vf d[8];    /* per block of 32, or d[0] of a block of 256 */
     vf dmin;
 } panel;
 
@@ -122,7 +122,8 @@ INLINE void unpack_q5_k(rows_at p, panel *u, int blocks)
     vi_columns(p, 32, h + 4);
     UNROLL
     for (int c = 0; c < 8; c++) /* bit 0 of h to bit 4; from here on the shifts go right */
-        h[c] = vi_or(vi_sll(vi_and(h[c], vi_set1(0x0f0f0f0f)), 4), vi_srl(vi_and(h[c], vi_set1((int32_t)0xf0f0f0f0)), 4));
+        h[c] =
+            vi_or(vi_sll(vi_and(h[c], vi_set1(0x0f0f0f0f)), 4), vi_srl(vi_and(h[c], vi_set1((int32_t)0xf0f0f0f0)), 4));
     UNROLL
     for (int j = 0; j < 8; j++) { /* 16 bytes: half of the elements of sub-blocks e and e+1 */
         const int e = j / 2 * 2;
@@ -172,7 +173,7 @@ INLINE void unpack_q6_k(rows_at p, panel *u, int blocks)
 
 /* ---- the walk ---- */
 
-/* What a level brings: the panel against T tokens, x_stride bytes and VF_N accumulators apart. `first` counts blocks. */
+/* What a level brings: the panel against T tokens, x_stride bytes and VF_N accumulators apart. */
 typedef struct panel_dot {
     const panel *u;
     const char *x;
@@ -184,9 +185,9 @@ typedef struct panel_dot {
 typedef void unpack_fn(rows_at p, panel *u, int blocks);
 typedef void dot_fn(const panel_dot *d, const int T);
 
-/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. Lane i takes rows i*groups .. i*groups + groups-1 one after
- * the other: VF_N streams that each run on through memory without a gap, as the hardware's prefetchers like it. Lanes whose
- * rows are past the end repeat the last row and are not stored. */
+/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. Lane i takes rows i*groups .. i*groups + groups-1
+ * one after the other: VF_N streams that each run on through memory without a gap, as the hardware's prefetchers like
+ * it. Lanes whose rows are past the end repeat the last row and are not stored. */
 INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot)
 {
     _Alignas(64) float acc[TOKEN_TILE * VF_N];
@@ -209,7 +210,8 @@ INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn 
                         _mm_prefetch((const char *)p[i] + o, _MM_HINT_T1);
                     p[i] += (size_t)blocks * bytes;
                 }
-                panel_dot d = {&u, (const char *)a->x + (size_t)t0 * a->x_stride, a->x_stride, a->k, first, blocks, acc};
+                panel_dot d = {&u, (const char *)a->x + (size_t)t0 * a->x_stride, a->x_stride, a->k, first, blocks,
+                               acc};
                 for (; t + TILE_T <= nt; t += TILE_T, d.x += TILE_T * a->x_stride, d.acc += TILE_T * VF_N)
                     dot(&d, TILE_T);
                 for (; TILE_T > 2 && t + 2 <= nt; t += 2, d.x += 2 * a->x_stride, d.acc += 2 * VF_N)

@@ -18,25 +18,70 @@ static inline __m256i vf_first(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-static inline vf vf_zero(void) { return _mm256_setzero_ps(); }
-static inline vf vf_set1(float x) { return _mm256_set1_ps(x); }
-static inline vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
-static inline vf vf_load_n(const float *p, int n) { return _mm256_maskload_ps(p, vf_first(n)); }
+static inline vf vf_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+static inline vf vf_set1(float x)
+{
+    return _mm256_set1_ps(x);
+}
+static inline vf vf_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline vf vf_load_n(const float *p, int n)
+{
+    return _mm256_maskload_ps(p, vf_first(n));
+}
 static inline vf vf_pin(vf v)
 {
     return v;
 }
-static inline void vf_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
-static inline void vf_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, vf_first(n), v); }
-static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
-static inline vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-static inline vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
-static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
-static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-static inline vf vf_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline void vf_store(float *p, vf v)
+{
+    _mm256_storeu_ps(p, v);
+}
+static inline void vf_store_n(float *p, vf v, int n)
+{
+    _mm256_maskstore_ps(p, vf_first(n), v);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vf vf_fnma(vf a, vf b, vf c)
+{
+    return _mm256_fnmadd_ps(a, b, c);
+}
+static inline vf vf_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+}
+static inline vf vf_min(vf a, vf b)
+{
+    return _mm256_min_ps(a, b);
+}
+static inline vf vf_round(vf a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 /* In two factors: the first product is exact, so the result is rounded once. |n| <= 252 */
 static inline vf vf_scale2(vf a, vf n)
 {
@@ -45,15 +90,31 @@ static inline vf vf_scale2(vf a, vf n)
     a = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23)));
     return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
 }
-static inline vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-static inline vf vf_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
-static inline vf vf_sign(vf a, vf b) { return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
-static inline vf vf_le_select(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LE_OQ)); }
-static inline vf vf_eq_select(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_EQ_OQ)); }
+static inline vf vf_abs(vf a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+static inline vf vf_neg(vf a)
+{
+    return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f));
+}
+static inline vf vf_sign(vf a, vf b)
+{
+    return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f)));
+}
+static inline vf vf_le_select(vf a, vf b, vf x, vf y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LE_OQ));
+}
+static inline vf vf_eq_select(vf a, vf b, vf x, vf y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
 static inline vf vf_range(vf v, int i0, int i1, vf other)
 {
     vi lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    vi out = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(i0), lane), _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(i1)));
+    vi out = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(i0), lane),
+                             _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(i1)));
     return _mm256_blendv_ps(v, other, _mm256_castsi256_ps(out));
 }
 
@@ -76,17 +137,32 @@ static inline float vf_sum64(const vf p[8])
     return vf_sum(vf_add(lo, hi));
 }
 
-static inline vf vf_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+static inline vf vf_load_f16(const void *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
 static inline __m128i vf_halves_n(const void *p, int n)
 {
     uint16_t h[8] = {0};
     memcpy(h, p, (size_t)n * 2);
     return _mm_loadu_si128((const __m128i *)h);
 }
-static inline vf vf_load_f16_n(const void *p, int n) { return _mm256_cvtph_ps(vf_halves_n(p, n)); }
-static inline void vf_store_f16(void *p, vf v) { _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
-static inline vf vf_load_bf16(const void *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16)); }
-static inline vf vf_load_bf16_n(const void *p, int n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(vf_halves_n(p, n)), 16)); }
+static inline vf vf_load_f16_n(const void *p, int n)
+{
+    return _mm256_cvtph_ps(vf_halves_n(p, n));
+}
+static inline void vf_store_f16(void *p, vf v)
+{
+    _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+static inline vf vf_load_bf16(const void *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+static inline vf vf_load_bf16_n(const void *p, int n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(vf_halves_n(p, n)), 16));
+}
 
 static inline void vf_unzip(const float *p, vf *a, vf *b)
 {
@@ -96,32 +172,80 @@ static inline void vf_unzip(const float *p, vf *a, vf *b)
     *b = _mm256_shuffle_ps(x, y, 0xDD);
 }
 
-static inline vd vd_zero(void) { return _mm256_setzero_pd(); }
-static inline vd vd_set1(double x) { return _mm256_set1_pd(x); }
-static inline vd vd_lo(vf v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
-static inline vd vd_hi(vf v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
-static inline vd vd_add(vd a, vd b) { return _mm256_add_pd(a, b); }
-static inline vd vd_sub(vd a, vd b) { return _mm256_sub_pd(a, b); }
-static inline vd vd_fma(vd a, vd b, vd c) { return _mm256_fmadd_pd(a, b, c); }
+static inline vd vd_zero(void)
+{
+    return _mm256_setzero_pd();
+}
+static inline vd vd_set1(double x)
+{
+    return _mm256_set1_pd(x);
+}
+static inline vd vd_lo(vf v)
+{
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+}
+static inline vd vd_hi(vf v)
+{
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+}
+static inline vd vd_add(vd a, vd b)
+{
+    return _mm256_add_pd(a, b);
+}
+static inline vd vd_sub(vd a, vd b)
+{
+    return _mm256_sub_pd(a, b);
+}
+static inline vd vd_fma(vd a, vd b, vd c)
+{
+    return _mm256_fmadd_pd(a, b, c);
+}
 static inline double vd_sum(vd v)
 {
     __m128d b = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
 }
 
-static inline vi vi_zero(void) { return _mm256_setzero_si256(); }
-static inline vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
-static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
-static inline vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
-static inline vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
+static inline vi vi_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+static inline vi vi_set1(int32_t x)
+{
+    return _mm256_set1_epi32(x);
+}
+static inline vi vi_and(vi a, vi b)
+{
+    return _mm256_and_si256(a, b);
+}
+static inline vi vi_or(vi a, vi b)
+{
+    return _mm256_or_si256(a, b);
+}
+static inline vi vi_xor(vi a, vi b)
+{
+    return _mm256_xor_si256(a, b);
+}
 #define vi_sll(a, n) _mm256_slli_epi32(a, n)
 #define vi_srl(a, n) _mm256_srli_epi32(a, n)
 #define vi_sra(a, n) _mm256_srai_epi32(a, n)
 #define vi_sra16(a, n) _mm256_srai_epi16(a, n)
-static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
-static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
-static inline vi vi_mullo(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
-static inline vi vi_max_u(vi a, vi b) { return _mm256_max_epu32(a, b); }
+static inline vi vi_add(vi a, vi b)
+{
+    return _mm256_add_epi32(a, b);
+}
+static inline vi vi_sub(vi a, vi b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+static inline vi vi_mullo(vi a, vi b)
+{
+    return _mm256_mullo_epi32(a, b);
+}
+static inline vi vi_max_u(vi a, vi b)
+{
+    return _mm256_max_epu32(a, b);
+}
 static inline uint32_t vi_hmax_u(vi a)
 {
     __m128i b = _mm_max_epu32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -134,9 +258,18 @@ static inline int32_t vi_sum(vi a)
     b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
 }
-static inline vi vi_bits(vf a) { return _mm256_castps_si256(a); }
-static inline vi vi_from_f(vf a) { return _mm256_cvtps_epi32(a); }
-static inline vf vf_from_i(vi a) { return _mm256_cvtepi32_ps(a); }
+static inline vi vi_bits(vf a)
+{
+    return _mm256_castps_si256(a);
+}
+static inline vi vi_from_f(vf a)
+{
+    return _mm256_cvtps_epi32(a);
+}
+static inline vf vf_from_i(vi a)
+{
+    return _mm256_cvtepi32_ps(a);
+}
 static inline void vi_store_i8(int8_t *p, vi a)
 {
     __m128i h = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

@@ -1,34 +1,34 @@
-/* x86.h - the kernels of the AVX2 and AVX-512 levels: declarations. Each is one file per operation and level; where the two
- * differ only in width, both are a few lines around a common body (*_vec.h). */
+/* x86.h - the kernels of the AVX2 and AVX-512 levels: declarations. Each is one file per operation and level; where the
+ * two differ only in width, both are a few lines around a common body (*_vec.h). */
 #ifndef QN_KERNELS_X86_H
 #define QN_KERNELS_X86_H
 
 #include "kernels/kernels.h"
 #include "kernels/ref/ref.h"
 
-#define QN_X86_LEVEL(level)                                                                                                    \
-    void qn__##level##_prepare_q8_32(const float *x, void *dst, int k);                                                        \
-    void qn__##level##_prepare_q8_256(const float *x, void *dst, int k);                                                       \
-    void qn__##level##_attention(const qn_attention *a);                                                                       \
-    void qn__##level##_kv_store(qn_kv kv, const float *k, const float *v, int head_k, int head_v, unsigned char *k_page,       \
-                                unsigned char *v_page, int slot);                                                              \
-    void qn__##level##_rms_norm(const float *x, const float *w, float *y, int n, float eps);                                   \
-    void qn__##level##_layer_norm(const float *x, const float *w, const float *b, float *y, int n, float eps);                 \
-    void qn__##level##_rope(float *x, const float *cos_sin, int n_rot, bool neox);                                             \
-    void qn__##level##_silu(const float *x, float *y, int n);                                                                  \
-    void qn__##level##_gelu(const float *x, float *y, int n);                                                                  \
-    void qn__##level##_relu2(const float *x, float *y, int n);                                                                 \
-    void qn__##level##_silu_mul(const float *g, const float *u, float *y, int n);                                              \
-    void qn__##level##_gelu_mul(const float *g, const float *u, float *y, int n);                                              \
-    void qn__##level##_add(const float *a, const float *b, float *y, int n);                                                   \
-    void qn__##level##_scale(const float *x, float s, float *y, int n);                                                        \
+#define QN_X86_LEVEL(level)                                                                                            \
+    void qn__##level##_prepare_q8_32(const float *x, void *dst, int k);                                                \
+    void qn__##level##_prepare_q8_256(const float *x, void *dst, int k);                                               \
+    void qn__##level##_attention(const qn_attention *a);                                                               \
+    void qn__##level##_kv_store(qn_kv kv, const float *k, const float *v, int head_k, int head_v,                      \
+                                unsigned char *k_page, unsigned char *v_page, int slot);                               \
+    void qn__##level##_rms_norm(const float *x, const float *w, float *y, int n, float eps);                           \
+    void qn__##level##_layer_norm(const float *x, const float *w, const float *b, float *y, int n, float eps);         \
+    void qn__##level##_rope(float *x, const float *cos_sin, int n_rot, bool neox);                                     \
+    void qn__##level##_silu(const float *x, float *y, int n);                                                          \
+    void qn__##level##_gelu(const float *x, float *y, int n);                                                          \
+    void qn__##level##_relu2(const float *x, float *y, int n);                                                         \
+    void qn__##level##_silu_mul(const float *g, const float *u, float *y, int n);                                      \
+    void qn__##level##_gelu_mul(const float *g, const float *u, float *y, int n);                                      \
+    void qn__##level##_add(const float *a, const float *b, float *y, int n);                                           \
+    void qn__##level##_scale(const float *x, float s, float *y, int n);                                                \
     void qn__##level##_softcap(const float *x, float cap, float *y, int n);
 QN_X86_LEVEL(avx2)
 QN_X86_LEVEL(avx512)
 #undef QN_X86_LEVEL
 
-#define X(type)                                                                                                                \
-    void qn__avx2_matmul_##type(const qn_matmul *a);                                                                           \
+#define X(type)                                                                                                        \
+    void qn__avx2_matmul_##type(const qn_matmul *a);                                                                   \
     void qn__avx512_matmul_##type(const qn_matmul *a);
 QN_GENERIC_TYPES(X)
 X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K)
