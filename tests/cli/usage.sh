@@ -7,7 +7,8 @@ planted want_rc 1
 planted want_out '^nothing like it$'
 planted want_sentence
 run help; want_rc 0; no_err
-for c in run show tokenize render logits perplexity quantize; do
+for c in $("$Q" help | sed -n 's|^  \([a-z]*\)  *[A-Z].*|\1|p' | grep -v '^help'); do
+  listed=$((${listed:-0} + 1))
   what="quern help"; run help; want_out "^  $c "
   run help "$c"; want_rc 0; want_out "^quern $c "; want_out '^Options:'; no_err; cp "$T/out" "$T/help"
   run "$c" --help; want_rc 0; want_same "$T/out" "$T/help"
