@@ -177,10 +177,12 @@ static qn_status lex_data(jlex *l, jtok *out)
     return QN_OK;
 }
 
-static bool name_byte(char c)
+/* Length of the character of a name at p, 0 when it is none. */
+static size_t name_char(const char *p, size_t n)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
+    int32_t cp;
+    size_t k = qn__j_char(p, n, &cp);
+    return qn__j_is_word(cp) ? k : 0;
 }
 
 static int hex_digit(char c)
@@ -396,16 +398,11 @@ static qn_status lex_code(jlex *l, jtok *out)
         return lex_number(l, out);
     if (c == '"' || c == '\'')
         return lex_string(l, out);
-    if (!name_byte(c))
-        return lex_op(l, out);
-    size_t at = l->pos;
-    while (at < n && name_byte(s[at])) {
-        int32_t cp; /* a non-ASCII blank ends a name */
-        size_t k = qn__j_char(s + at, n - at, &cp);
-        if (cp >= 0x80 && qn__j_is_space(cp))
-            break;
+    size_t at = l->pos, k;
+    while (at < n && (k = name_char(s + at, n - at)) != 0)
         at += k;
-    }
+    if (at == l->pos)
+        return lex_op(l, out);
     out->kind = JT_NAME;
     out->text = (qn_slice){s + l->pos, at - l->pos};
     move(l, at);

@@ -181,6 +181,12 @@ static qn_status parse_subscript(jparse *p, jnode **out)
         return qn__j_advance(p);
     }
     J_TRY(qn__j_advance(p));
+    if (qn__j_is_op(p, "]")) { /* x[]: the key is an empty tuple */
+        J_TRY(qn__j_node(p, JO_ITEM, &n));
+        J_TRY(qn__j_node(p, JN_TUPLE, &n->a));
+        *out = n;
+        return qn__j_advance(p);
+    }
     J_TRY(parse_index(p, &n));
     if (qn__j_is_op(p, ",")) { /* x[a, b]: the key is a tuple */
         jnode *tuple;

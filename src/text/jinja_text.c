@@ -54,7 +54,7 @@ bool qn__j_printable(int32_t cp)
 
 bool qn__j_is_word(int32_t cp)
 {
-    if (cp < 0x80)
+    if (cp < 0x80) /* or malformed: -1 */
         return (cp >= '0' && cp <= '9') || (cp >= 'a' && cp <= 'z') || (cp >= 'A' && cp <= 'Z') || cp == '_';
     utf8proc_category_t k = utf8proc_category(cp);
     return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
