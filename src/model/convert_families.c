@@ -164,9 +164,10 @@ static void must_be(qn__cv *c, const char *key, bool want, bool fallback)
 /* n elements, positive; letter and letter of its double. */
 static void size(qn__cv *c, char one, char two, int64_t v)
 {
-    c->size[(unsigned char)one] = v;
+    bool known = c->status == QN_OK && v > 0;
+    c->size[(unsigned char)one] = known ? v : -1;
     if (two)
-        c->size[(unsigned char)two] = 2 * v;
+        c->size[(unsigned char)two] = known ? 2 * v : -1;
 }
 
 static void experts(qn__cv *c, int64_t first, const char *ff)

@@ -86,7 +86,9 @@ static const hf_name hf_names[] = {
     {"ffn_down_exps", "mlp.experts.#.down_proj"}, {"ffn_gate_shexp", "mlp.shared_experts.gate_proj"},
     {"ffn_up_shexp", "mlp.shared_experts.up_proj"}, {"ffn_down_shexp", "mlp.shared_experts.down_proj"},
     {"post_attention_norm", "post_attention_layernorm"}, {"post_ffw_norm", "post_feedforward_layernorm"},
-    {"exp_probs_b", "mlp.gate.e_score_correction_bias"},
+    {"exp_probs_b", "mlp.gate.e_score_correction_bias"}, {"attn_sinks", "self_attn.sinks"},
+    {"attn_q_a", "self_attn.q_a_proj"}, {"attn_q_a_norm", "self_attn.q_a_layernorm"}, {"attn_q_b", "self_attn.q_b_proj"},
+    {"attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa"}, {"attn_kv_a_norm", "self_attn.kv_a_layernorm"},
 };
 /* Where a family says it otherwise. */
 static const struct {
@@ -99,6 +101,7 @@ static const struct {
     {"starcoder2", {"ffn_up", "mlp.c_fc"}}, {"starcoder2", {"ffn_down", "mlp.c_proj"}},
     {"llama", {"ffn_gate_inp", "block_sparse_moe.gate"}}, {"llama", {"ffn_gate_exps", "block_sparse_moe.experts.#.w1"}},
     {"llama", {"ffn_up_exps", "block_sparse_moe.experts.#.w3"}}, {"llama", {"ffn_down_exps", "block_sparse_moe.experts.#.w2"}},
+    {"granitemoe", {"ffn_gate_inp", "block_sparse_moe.router.layer"}}, {"gpt-oss", {"ffn_gate_inp", "mlp.router"}},
     {"minimax-m2", {"ffn_gate_inp", "block_sparse_moe.gate"}}, {"minimax-m2", {"ffn_gate_exps", "block_sparse_moe.experts.#.w1"}},
     {"minimax-m2", {"ffn_up_exps", "block_sparse_moe.experts.#.w3"}}, {"minimax-m2", {"ffn_down_exps", "block_sparse_moe.experts.#.w2"}},
     {"minimax-m2", {"exp_probs_b", "block_sparse_moe.e_score_correction_bias"}},
@@ -139,7 +142,7 @@ static inline void hf_name_of(const char *arch, const char *gguf, char out[160])
     for (size_t i = 0; i < sizeof hf_other / sizeof *hf_other; i++)
         if (!strcmp(hf_other[i].arch, arch) && !strcmp(hf_other[i].name.gguf, mid))
             to = hf_other[i].name.hf;
-    bool bare = to && strstr(to, "correction_bias");
+    bool bare = to && (strstr(to, "correction_bias") || strstr(to, "sinks"));
     (void)snprintf(out, 160, "model.layers.%u.%s%s", layer, to ? to : "UNKNOWN", bare ? "" : dot);
 }
 
@@ -179,6 +182,103 @@ static inline void hf_put_matrix(hf_folder *f, const qn_gguf_tensor *t, const ch
     }
 }
 
+/* Gate and up in one tensor, one after the other or row by row; with their experts, when they have some. */
+static inline void hf_pack_pair(hf_folder *f, const char *name, const qn_gguf_tensor *gate, const qn_gguf_tensor *up, bool interleave)
+{
+    uint64_t n = gate->dims[1], x = gate->n_dims == 3 ? gate->dims[2] : 1, dims[3] = {x, 2 * n, gate->dims[0]};
+    size_t size = gate->type == QN_F32 ? 4 : 2, row = (size_t)gate->dims[0] * size;
+    hf_tensor *t = hf_add(f, name, gate->type == QN_F32 ? "F32" : "F16", size, gate->n_dims == 3 ? 3 : 2, gate->n_dims == 3 ? dims : dims + 1);
+    for (uint64_t e = 0; e < x; e++)
+        for (uint64_t r = 0; r < n; r++) {
+            memcpy(t->data + (e * 2 * n + (interleave ? 2 * r : r)) * row, gate->data + (e * n + r) * row, row);
+            memcpy(t->data + (e * 2 * n + (interleave ? 2 * r + 1 : n + r)) * row, up->data + (e * n + r) * row, row);
+        }
+}
+
+static inline void hf_put_whole(hf_folder *f, const char *name, const qn_gguf_tensor *t)
+{
+    uint64_t dims[3] = {t->dims[2], t->dims[1], t->dims[0]};
+    hf_tensor *out = hf_add(f, name, t->type == QN_F32 ? "F32" : "F16", t->type == QN_F32 ? 4 : 2, (int)t->n_dims, dims + 3 - t->n_dims);
+    memcpy(out->data, t->data, out->bytes);
+}
+
+/* MXFP4: numbers in order, two to a byte, low half first; the scales in a tensor of their own. up NULL: only one. */
+static inline void hf_put_mxfp4(hf_folder *f, const char *name, const qn_gguf_tensor *gate, const qn_gguf_tensor *up)
+{
+    uint64_t k = up ? 2 : 1, blocks = gate->dims[0] / 32, dims[4] = {gate->dims[2], k * gate->dims[1], blocks, 16};
+    char full[200];
+    (void)snprintf(full, sizeof full, "%s_blocks", name);
+    unsigned char *b = hf_add(f, full, "U8", 1, 4, dims)->data;
+    (void)snprintf(full, sizeof full, "%s_scales", name);
+    unsigned char *s = hf_add(f, full, "U8", 1, 3, dims)->data;
+    for (uint64_t r = 0; r < k * gate->dims[1] * gate->dims[2]; r++)
+        for (uint64_t i = 0; i < blocks; i++) {
+            const unsigned char *from = (r % k ? up : gate)->data + (r / k * blocks + i) * 17;
+            s[r * blocks + i] = from[0];
+            for (int j = 0; j < 32; j += 2) {
+                int low = j < 16 ? from[1 + j] & 15 : from[1 + j - 16] >> 4, high = j < 15 ? from[2 + j] & 15 : from[2 + j - 16] >> 4;
+                b[(r * blocks + i) * 16 + (uint64_t)j / 2] = (unsigned char)(low | high << 4);
+            }
+        }
+}
+
+/* The latent's expansion: for each head its keys' rows, then its values'. k_b is [nope, low, heads] as GGUF counts. */
+static inline void hf_put_kv_b(hf_folder *f, const char *name, const qn_gguf_tensor *k, const qn_gguf_tensor *v)
+{
+    uint64_t nope = k->dims[0], low = k->dims[1], heads = k->dims[2], per = nope + v->dims[1], dims[2] = {heads * per, low};
+    uint16_t *out = (uint16_t *)(void *)hf_add(f, name, "F16", 2, 2, dims)->data;
+    for (uint64_t h = 0; h < heads; h++)
+        for (uint64_t j = 0; j < low; j++) {
+            for (uint64_t i = 0; i < nope; i++)
+                memcpy(&out[(h * per + i) * low + j], k->data + 2 * ((h * low + j) * nope + i), 2);
+            for (uint64_t i = 0; i < v->dims[1]; i++)
+                memcpy(&out[(h * per + nope + i) * low + j], v->data + 2 * ((h * v->dims[1] + i) * low + j), 2);
+        }
+}
+
+static inline const qn_gguf_tensor *hf_of(const qn_gguf *g, int layer, const char *name)
+{
+    char full[96];
+    (void)snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    return qn__gguf_find(g, full);
+}
+
+/* Tensors that have no twin of their own in the checkpoint: true when `gguf` is one; writes the pair at its first. */
+static inline bool hf_put_special(hf_folder *f, const qn_gguf *g, const char *arch, const char *gguf, bool packed)
+{
+    int layer = -1;
+    char name[160], mid[64] = "";
+    bool granite = !strcmp(arch, "granitemoe"), oss = !strcmp(arch, "gpt-oss"), shared = strstr(gguf, "_shexp") != NULL;
+    (void)sscanf(gguf, "blk.%d.%63s", &layer, mid);
+    if (!strcmp(arch, "deepseek2") && (!strcmp(mid, "attn_k_b.weight") || !strcmp(mid, "attn_v_b.weight"))) {
+        (void)snprintf(name, sizeof name, "model.layers.%d.self_attn.kv_b_proj.weight", layer);
+        if (mid[5] == 'k')
+            hf_put_kv_b(f, name, hf_of(g, layer, "attn_k_b.weight"), hf_of(g, layer, "attn_v_b.weight"));
+        return true;
+    }
+    bool expert = strstr(mid, "_exps.") || (granite && shared), gate = !strncmp(mid, "ffn_gate_", 9), down = !strncmp(mid, "ffn_down_", 9);
+    if (!expert || !(granite || oss || packed))
+        return false;
+    bool bias = strstr(mid, ".bias") != NULL;
+    const char *from = granite ? shared ? "shared_mlp" : "block_sparse_moe" : "mlp.experts";
+    const char *tail = granite ? ".weight" : bias ? "_bias" : "";
+    (void)snprintf(name, sizeof name, "model.layers.%d.%s.%s%s", layer, from, granite ? down ? "output_linear" : "input_linear" : down ? "down_proj" : "gate_up_proj", tail);
+    const qn_gguf_tensor *t = qn__gguf_find(g, gguf);
+    const qn_gguf_tensor *up = gate ? hf_of(g, layer, bias ? "ffn_up_exps.bias" : shared ? "ffn_up_shexp.weight" : "ffn_up_exps.weight") : NULL;
+    if (t->type == QN_MXFP4 && (gate || down))
+        hf_put_mxfp4(f, name, t, up);
+    else if (bias && gate) { /* elements, not rows: [X, 2n], one of each in turn */
+        qn_gguf_tensor a = *t, b = *up;
+        a.n_dims = b.n_dims = 3, a.dims[2] = b.dims[2] = t->dims[1], a.dims[1] = b.dims[1] = t->dims[0], a.dims[0] = b.dims[0] = 1;
+        hf_pack_pair(f, name, &a, &b, true);
+        f->t[f->n - 1].n_dims = 2;
+    } else if (gate)
+        hf_pack_pair(f, name, t, up, false);
+    else if (down)
+        hf_put_whole(f, name, t);
+    return true;
+}
+
 static inline void hf_put_tensors(hf_folder *f, const qn_gguf *g, const char *arch, uint64_t head, const hf_options *o)
 {
     for (size_t i = 0; i < qn__gguf_n_tensors(g); i++) {
@@ -187,6 +287,8 @@ static inline void hf_put_tensors(hf_folder *f, const qn_gguf *g, const char *ar
         (void)snprintf(gguf, sizeof gguf, "%.*s", (int)t->name.n, t->name.p);
         if (!strncmp(gguf, "rope_", 5))
             continue; /* not in checkpoints */
+        if (hf_put_special(f, g, arch, gguf, o->packed))
+            continue;
         hf_name_of(arch, gguf, name);
         bool qk = strstr(gguf, "attn_q.") || strstr(gguf, "attn_k.");
         char *hash = strchr(name, '#');
@@ -337,7 +439,9 @@ static inline void hf_longrope(json_t *c, const qn_gguf *g, const char *arch)
 
 static inline void hf_family_keys(json_t *c, const qn_gguf *g, const char *arch)
 {
-    double rot = json_number_value(hf_value(g, arch, "rope.dimension_count"));
+    json_t *dims = hf_value(g, arch, "rope.dimension_count");
+    double rot = json_number_value(dims);
+    json_decref(dims);
     double head = json_number_value(json_object_get(c, "hidden_size")) / json_number_value(json_object_get(c, "num_attention_heads"));
     if (json_object_get(c, "head_dim"))
         head = json_number_value(json_object_get(c, "head_dim"));
@@ -364,8 +468,30 @@ static inline void hf_family_keys(json_t *c, const qn_gguf *g, const char *arch)
     }
     static const hf_name granite[] = {{"embedding_scale", "embedding_multiplier"}, {"residual_scale", "residual_multiplier"},
                                       {"attention.scale", "attention_multiplier"}, {"logit_scale", "logits_scaling"}};
-    for (size_t i = 0; !strcmp(arch, "granite") && i < 4; i++)
+    for (size_t i = 0; !strncmp(arch, "granite", 7) && i < 4; i++)
         json_object_set_new(c, granite[i].hf, hf_value(g, arch, granite[i].gguf));
+    json_t *v;
+    if (!strcmp(arch, "granitemoe") && (v = hf_value(g, arch, "expert_shared_feed_forward_length")))
+        json_object_set_new(c, "shared_intermediate_size", v);
+    if (!strcmp(arch, "gpt-oss"))
+        hf_rename(c, "moe_intermediate_size", "intermediate_size");
+    static const hf_name deepseek[] = {{"attention.q_lora_rank", "q_lora_rank"}, {"attention.kv_lora_rank", "kv_lora_rank"}, {"expert_shared_count", "n_shared_experts"},
+        {"leading_dense_block_count", "first_k_dense_replace"}, {"expert_weights_scale", "routed_scaling_factor"}, {"expert_group_count", "n_group"},
+        {"expert_group_used_count", "topk_group"}, {"rope.dimension_count", "qk_rope_head_dim"}, {"attention.value_length_mla", "v_head_dim"}};
+    for (size_t i = 0; (!strcmp(arch, "deepseek2") || !strcmp(arch, "glm4moe")) && i < sizeof deepseek / sizeof *deepseek; i++)
+        if ((v = hf_value(g, arch, deepseek[i].gguf)))
+            json_object_set_new(c, deepseek[i].hf, v);
+    if (!strcmp(arch, "glm4moe"))
+        json_object_set_new(c, "partial_rotary_factor", json_real(rot / head));
+    if (!strcmp(arch, "deepseek2")) {
+        v = hf_value(g, arch, "attention.key_length_mla");
+        json_object_set_new(c, "qk_nope_head_dim", json_integer(json_integer_value(v) - (json_int_t)rot));
+        json_decref(v);
+        json_object_del(c, "head_dim");
+        json_object_set_new(c, "scoring_func", json_string("sigmoid"));
+        v = json_object_get(json_object_get(c, "rope_scaling"), "mscale_all_dim");
+        json_real_set(v, json_real_value(v) * 10);
+    }
     if (!strcmp(arch, "qwen3moe"))
         json_object_set_new(c, "norm_topk_prob", json_true());
 }

@@ -209,6 +209,9 @@ static const struct trip {
     {"phi3-longrope", "Phi3ForCausalLM", true}, {"starcoder2", "Starcoder2ForCausalLM", false}, {"olmo2", "Olmo2ForCausalLM", false},
     {"olmo3", "Olmo3ForCausalLM", false}, {"granite", "GraniteForCausalLM", false}, {"glm4", "Glm4ForCausalLM", false},
     {"seed-oss", "SeedOssForCausalLM", false}, {"mistral3", "Ministral3ForCausalLM", false}, {"minimax-m2", "MiniMaxM2ForCausalLM", false},
+    {"granitemoe", "GraniteMoeForCausalLM", false}, {"granitemoe-shexp", "GraniteMoeSharedForCausalLM", false},
+    {"gpt-oss", "GptOssForCausalLM", false}, {"deepseek2-mla", "DeepseekV3ForCausalLM", false},
+    {"deepseek2-mla-groups", "DeepseekV3ForCausalLM", false},
 };
 
 static void test_round_trips(void **state)
@@ -230,6 +233,16 @@ static void test_sharded(void **state)
     (void)state;
     assert_true(round_trip("qwen2", "Qwen2ForCausalLM", (hf_options){.shards = 3}, false) >= 0);
     (void)round_trip("qwen3moe", "Qwen3MoeForCausalLM", (hf_options){.shards = 2}, false);
+}
+
+/* The experts of a layer in one tensor, as newer checkpoints have them. */
+static void test_packed(void **state)
+{
+    (void)state;
+    if (round_trip("qwen3moe", "Qwen3MoeForCausalLM", (hf_options){.packed = true}, false) < 0) {
+        print_message("skipped: no qwen3moe.gguf\n");
+        skip();
+    }
 }
 
 /* A GGUF file of the same model whose layers' matrices are what the FP8 codes of hf_folder.h mean. */
@@ -302,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_sharded),
+        cmocka_unit_test(test_packed),
         cmocka_unit_test(test_fp8),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
