@@ -159,7 +159,8 @@ static void attention(const qn_kernels *k, int n_q, qn_kv kv)
 
 int main(int argc, char **argv)
 {
-    static const qn_type types[] = {QN_F32, QN_F16, QN_BF16, QN_Q8_0, QN_Q4_0, QN_Q4_K, QN_Q5_K, QN_Q6_K, QN_IQ4_XS};
+    static const qn_type types[] = {QN_F32,  QN_F16,  QN_BF16, QN_Q8_0, QN_Q4_0,
+                                    QN_Q5_0, QN_Q4_K, QN_Q5_K, QN_Q6_K, QN_IQ4_XS};
     int levels = (int)qn_cpu_levels(NULL, 0);
     uint64_t sink;
     weights = qn__alloc_aligned(STREAM);

@@ -8,16 +8,13 @@
 
 /* The form of activations is the same at every level. */
 #define ACTS                                                                                                           \
-    .act = {[QN_Q8_0] = QN_ACT_Q8_32,                                                                                  \
-            [QN_Q4_0] = QN_ACT_Q8_32,                                                                                  \
-            [QN_Q4_K] = QN_ACT_Q8_256,                                                                                 \
-            [QN_Q5_K] = QN_ACT_Q8_256,                                                                                 \
-            [QN_Q6_K] = QN_ACT_Q8_256}
+    .act = {[QN_Q8_0] = QN_ACT_Q8_32,  [QN_Q4_0] = QN_ACT_Q8_32,  [QN_Q5_0] = QN_ACT_Q8_32,                            \
+            [QN_Q4_K] = QN_ACT_Q8_256, [QN_Q5_K] = QN_ACT_Q8_256, [QN_Q6_K] = QN_ACT_Q8_256}
 
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
 #define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
 #define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
-#define TYPES(X) QN_GENERIC_TYPES(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define TYPES(X) QN_OWN_TYPES(X) QN_GENERIC_TYPES(X)
 
 #define OPERATIONS(l)                                                                                                  \
     .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,                                                                    \

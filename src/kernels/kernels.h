@@ -17,7 +17,7 @@
 /* The form in which a row of activations is handed to a matmul; a function of that row alone. */
 typedef enum qn_act {
     QN_ACT_F32,    /* the floats themselves */
-    QN_ACT_Q8_32,  /* int8 in blocks of 32 with a float scale each: for Q4_0, Q8_0 */
+    QN_ACT_Q8_32,  /* int8 in blocks of 32 with a float scale each: for Q4_0, Q5_0, Q8_0 */
     QN_ACT_Q8_256, /* int8 in blocks of 256 with a float scale and 16 partial sums: for K-quants */
     QN_ACT__COUNT
 } qn_act;

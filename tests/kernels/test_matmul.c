@@ -79,7 +79,7 @@ static void fill_w(qn_type type, unsigned char *w, size_t n, fill f)
             memset(w, f == ZERO ? 0 : rnd() % 2 ? 0xff : 0x80, info->bytes);
         if (f == ZERO)
             continue;
-        if (type == QN_Q8_0 || type == QN_Q4_0 || type == QN_Q4_K || type == QN_Q5_K)
+        if (type == QN_Q8_0 || type == QN_Q4_0 || type == QN_Q5_0 || type == QN_Q4_K || type == QN_Q5_K)
             memcpy(w, &h, 2);
         if (type == QN_Q4_K || type == QN_Q5_K)
             memcpy(w + 2, &h2, 2);
@@ -273,7 +273,7 @@ static const char *check_shape(const qn_kernels *kn, qn_type type, int k, int ro
     return bad;
 }
 
-static const qn_type own[] = {QN_F32, QN_F16, QN_BF16, QN_Q8_0, QN_Q4_0, QN_Q4_K, QN_Q5_K, QN_Q6_K};
+static const qn_type own[] = {QN_F32, QN_F16, QN_BF16, QN_Q8_0, QN_Q4_0, QN_Q5_0, QN_Q4_K, QN_Q5_K, QN_Q6_K};
 
 static int k_for(qn_type type, int pick)
 {

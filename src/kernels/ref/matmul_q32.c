@@ -2,7 +2,8 @@
  * acc = fma(d*dx, sum, acc), blocks ascending. All levels agree to the bit.
  *
  *   Q8_0  f16 d, i8 q[32]                     w = d*q
- *   Q4_0  f16 d, u8 q[16]: low nibbles 0..15, high nibbles 16..31      w = d*(q - 8) */
+ *   Q4_0  f16 d, u8 q[16]: low nibbles 0..15, high nibbles 16..31      w = d*(q - 8)
+ *   Q5_0  f16 d, u32 h, u8 q[16]: as Q4_0, bit i of h is bit 4 of element i      w = d*(q - 16) */
 #include <math.h>
 #include <string.h>
 
@@ -25,6 +26,19 @@ static int32_t dot_q4_0(const unsigned char *w, const int8_t *x)
     int32_t sum = 0;
     for (int i = 0; i < 16; i++)
         sum += ((q[i] & 15) - 8) * x[i] + ((q[i] >> 4) - 8) * x[i + 16];
+    return sum;
+}
+
+static int32_t dot_q5_0(const unsigned char *w, const int8_t *x)
+{
+    const unsigned char *q = w + 6;
+    uint32_t h;
+    int32_t sum = 0;
+    memcpy(&h, w + 2, sizeof h);
+    for (int i = 0; i < 16; i++) {
+        int low = (q[i] & 15) | (int)(h >> i & 1) << 4, high = q[i] >> 4 | (int)(h >> (i + 16) & 1) << 4;
+        sum += (low - 16) * x[i] + (high - 16) * x[i + 16];
+    }
     return sum;
 }
 
@@ -54,4 +68,9 @@ void qn__ref_matmul_Q8_0(const qn_matmul *a)
 void qn__ref_matmul_Q4_0(const qn_matmul *a)
 {
     matmul(a, 18, dot_q4_0);
+}
+
+void qn__ref_matmul_Q5_0(const qn_matmul *a)
+{
+    matmul(a, 22, dot_q5_0);
 }

@@ -42,10 +42,11 @@ INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k
     for (int i = 0; i < QN_PAGE_TOKENS; i += TILE_V * VF_N) {
         vf s[TILE_Q][TILE_V];
         UNROLL
-        for (int j = 0; j < Q; j++)
+        for (int j = 0; j < Q; j++) {
             UNROLL
-        for (int v = 0; v < TILE_V; v++)
-            s[j][v] = vf_zero();
+            for (int v = 0; v < TILE_V; v++)
+                s[j][v] = vf_zero();
+        }
         for (int d = 0; d < a->head_k; d++) {
             vf kv[TILE_V];
             UNROLL
@@ -60,10 +61,11 @@ INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k
             }
         }
         UNROLL
-        for (int j = 0; j < Q; j++)
+        for (int j = 0; j < Q; j++) {
             UNROLL
-        for (int v = 0; v < TILE_V; v++)
-            vf_store(st->p[who[j]] + i + v * VF_N, s[j][v]);
+            for (int v = 0; v < TILE_V; v++)
+                vf_store(st->p[who[j]] + i + v * VF_N, s[j][v]);
+        }
     }
 }
 
@@ -98,10 +100,11 @@ INLINE void values_tile(const qn_attention *a, const int *who, const unsigned ch
 {
     vf o[TILE_Q][TILE_V];
     UNROLL
-    for (int j = 0; j < Q; j++)
+    for (int j = 0; j < Q; j++) {
         UNROLL
-    for (int c = 0; c < V; c++)
-        o[j][c] = vf_load_n(a->out[who[j]] + d + c * VF_N, V > 1 ? VF_N : n);
+        for (int c = 0; c < V; c++)
+            o[j][c] = vf_load_n(a->out[who[j]] + d + c * VF_N, V > 1 ? VF_N : n);
+    }
     for (int i = from; i <= to; i++) {
         vf vv[TILE_V];
         UNROLL
@@ -116,10 +119,11 @@ INLINE void values_tile(const qn_attention *a, const int *who, const unsigned ch
         }
     }
     UNROLL
-    for (int j = 0; j < Q; j++)
+    for (int j = 0; j < Q; j++) {
         UNROLL
-    for (int c = 0; c < V; c++)
-        vf_store_n(a->out[who[j]] + d + c * VF_N, o[j][c], V > 1 ? VF_N : n);
+        for (int c = 0; c < V; c++)
+            vf_store_n(a->out[who[j]] + d + c * VF_N, o[j][c], V > 1 ? VF_N : n);
+    }
 }
 
 INLINE void values(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from, int to,

@@ -120,10 +120,11 @@ INLINE void chunk_tokens(const qn_matmul *a, const float (*w)[CHUNK], int t, int
         }
     }
     UNROLL
-    for (int j = 0; j < T; j++)
+    for (int j = 0; j < T; j++) {
         UNROLL
-    for (int i = 0; i < ROWS; i++)
-        acc[j][i] = s[i][j];
+        for (int i = 0; i < ROWS; i++)
+            acc[j][i] = s[i][j];
+    }
 }
 
 /* nr rows from r, nt tokens from t0. */

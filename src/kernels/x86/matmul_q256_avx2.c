@@ -35,15 +35,16 @@ INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi 
                       const int T)
 {
     UNROLL
-    for (int c = 0; c < n; c += fit)
+    for (int c = 0; c < n; c += fit) {
         UNROLL
-    for (int t = 0; t < T; t++) {
-        const char *xt = x + (size_t)t * p->x_stride + c * 4;
-        vi h = _mm256_maddubs_epi16(w[c], broadcast4(xt));
-        UNROLL
-        for (int i = 1; i < fit; i++)
-            h = _mm256_add_epi16(h, _mm256_maddubs_epi16(w[c + i], broadcast4(xt + i * 4)));
-        sum[t] = vi_add(sum[t], _mm256_madd_epi16(h, sc));
+        for (int t = 0; t < T; t++) {
+            const char *xt = x + (size_t)t * p->x_stride + c * 4;
+            vi h = _mm256_maddubs_epi16(w[c], broadcast4(xt));
+            UNROLL
+            for (int i = 1; i < fit; i++)
+                h = _mm256_add_epi16(h, _mm256_maddubs_epi16(w[c + i], broadcast4(xt + i * 4)));
+            sum[t] = vi_add(sum[t], _mm256_madd_epi16(h, sc));
+        }
     }
 }
 

@@ -46,12 +46,13 @@ INLINE void dot_q4_k(const panel_dot *p, const int T)
         for (int t = 0; t < T; t++)
             a[t] = b[t] = vi_zero();
         UNROLL
-        for (int c = 0; c < 4; c++)
+        for (int c = 0; c < 4; c++) {
             UNROLL
-        for (int t = 0; t < T; t++) {
-            const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
-            a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(xt));
-            b[t] = _mm512_dpbusd_epi32(b[t], w[c + 4], broadcast4(xt + 16));
+            for (int t = 0; t < T; t++) {
+                const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
+                a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(xt));
+                b[t] = _mm512_dpbusd_epi32(b[t], w[c + 4], broadcast4(xt + 16));
+            }
         }
         UNROLL
         for (int t = 0; t < T; t++) {
@@ -74,10 +75,11 @@ INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi 
     for (int t = 0; t < T; t++)
         a[t] = vi_zero();
     UNROLL
-    for (int c = 0; c < n; c++)
+    for (int c = 0; c < n; c++) {
         UNROLL
-    for (int t = 0; t < T; t++)
-        a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
+        for (int t = 0; t < T; t++)
+            a[t] = _mm512_dpbusd_epi32(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
+    }
     UNROLL
     for (int t = 0; t < T; t++)
         sum[t] = vi_add(sum[t], vi_mullo(a[t], sc));

@@ -1,6 +1,6 @@
-/* matmul_q32_avx2.c - Q8_0 and Q4_0. See quant_vec.h. For Q8_0 the weight's sign moves to the activation: |w|*x' stays
- * within int16 in pairs (2*128*127 = 32512), which w + 128 would not. Q4_0 is q + 8 and starts at what that adds too
- * much. */
+/* matmul_q32_avx2.c - Q8_0, Q4_0, Q5_0. See quant_vec.h. For Q8_0 the weight's sign moves to the activation: |w|*x'
+ * stays within int16 in pairs (2*128*127 = 32512), which w + 128 would not. Q4_0 is q + 8 and starts at what that adds
+ * too much. */
 #include "kernels/x86/vec_avx2.h"
 
 enum { TILE_T = 2 };
@@ -39,21 +39,36 @@ INLINE void dot_q8_0(const panel_dot *p, const int T)
     }
 }
 
-INLINE void dot_q4_0(const panel_dot *p, const int T)
+/* Nibbles: `fit` of them, twice, stay in int16 (8 * 2*15*127 = 30480; 4 * 2*31*127 = 31496). */
+INLINE void dot_unsigned(const panel_dot *p, const int fit, const int shift, const int T)
 {
     const vi ones = _mm256_set1_epi16(1);
-    for (int b = 0; b < p->blocks; b++)
+    for (int b = 0; b < p->blocks; b++) {
         UNROLL
-    for (int t = 0; t < T; t++) {
-        const char *xt = p->x + (size_t)t * p->x_stride;
-        vi h = _mm256_setzero_si256();
-        UNROLL
-        for (int c = 0; c < 8; c++)
-            h = _mm256_add_epi16(
-                h, _mm256_maddubs_epi16(p->u->w[8 * b + c], broadcast4(xt + (size_t)(p->first + b) * 32 + c * 4)));
-        vi n8 = broadcast4(qn__q32_n8(xt, p->k) + p->first + b);
-        finish(p, t, b, vi_add(n8, _mm256_madd_epi16(h, ones)));
+        for (int t = 0; t < T; t++) {
+            const char *xt = p->x + (size_t)t * p->x_stride, *x = xt + (size_t)(p->first + b) * 32;
+            vi sum = vi_sll(broadcast4(qn__q32_n8(xt, p->k) + p->first + b), shift);
+            UNROLL
+            for (int c = 0; c < 8; c += fit) {
+                vi h = _mm256_maddubs_epi16(p->u->w[8 * b + c], broadcast4(x + c * 4));
+                UNROLL
+                for (int i = c + 1; i < c + fit; i++)
+                    h = _mm256_add_epi16(h, _mm256_maddubs_epi16(p->u->w[8 * b + i], broadcast4(x + i * 4)));
+                sum = vi_add(sum, _mm256_madd_epi16(h, ones));
+            }
+            finish(p, t, b, sum);
+        }
     }
+}
+
+INLINE void dot_q4_0(const panel_dot *p, const int T)
+{
+    dot_unsigned(p, 8, 0, T);
+}
+
+INLINE void dot_q5_0(const panel_dot *p, const int T)
+{
+    dot_unsigned(p, 4, 1, T);
 }
 
 void qn__avx2_matmul_Q8_0(const qn_matmul *a)
@@ -64,4 +79,9 @@ void qn__avx2_matmul_Q8_0(const qn_matmul *a)
 void qn__avx2_matmul_Q4_0(const qn_matmul *a)
 {
     matmul_panels(a, 32, 18, unpack_q4_0, dot_q4_0);
+}
+
+void qn__avx2_matmul_Q5_0(const qn_matmul *a)
+{
+    matmul_panels(a, 32, 22, unpack_q5_0, dot_q5_0);
 }

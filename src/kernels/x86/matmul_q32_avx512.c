@@ -1,5 +1,5 @@
-/* matmul_q32_avx512.c - Q8_0 and Q4_0 with VNNI. See quant_vec.h. The weights are made unsigned, q + 128 and q + 8; the
- * sum starts at what that adds too much. */
+/* matmul_q32_avx512.c - Q8_0, Q4_0, Q5_0 with VNNI. See quant_vec.h. The weights are made unsigned, q + 128, q + 8 and
+ * q + 16; the sum starts at what that adds too much: n8 << shift. */
 #include "kernels/x86/vec_avx512.h"
 
 enum { TILE_T = 4 };
@@ -7,7 +7,7 @@ enum { TILE_T = 4 };
 
 #include "kernels/x86/quant_vec.h"
 
-INLINE void dot(const panel_dot *p, const int T, const bool q8)
+INLINE void dot(const panel_dot *p, const int T, const int shift)
 {
     for (int b = 0; b < p->blocks; b++) {
         const vi *w = p->u->w + 8 * b;
@@ -16,16 +16,17 @@ INLINE void dot(const panel_dot *p, const int T, const bool q8)
         UNROLL
         for (int t = 0; t < T; t++) {
             s[t] = broadcast4(qn__q32_n8(p->x + (size_t)t * p->x_stride, p->k) + block);
-            s[t] = q8 ? vi_sll(s[t], 4) : s[t];
+            s[t] = vi_sll(s[t], shift);
             s2[t] = vi_zero();
         }
         UNROLL
-        for (int c = 0; c < 4; c++)
+        for (int c = 0; c < 4; c++) {
             UNROLL
-        for (int t = 0; t < T; t++) {
-            const char *x = p->x + (size_t)t * p->x_stride + (size_t)block * 32 + c * 4;
-            s[t] = _mm512_dpbusd_epi32(s[t], w[c], broadcast4(x));
-            s2[t] = _mm512_dpbusd_epi32(s2[t], w[c + 4], broadcast4(x + 16));
+            for (int t = 0; t < T; t++) {
+                const char *x = p->x + (size_t)t * p->x_stride + (size_t)block * 32 + c * 4;
+                s[t] = _mm512_dpbusd_epi32(s[t], w[c], broadcast4(x));
+                s2[t] = _mm512_dpbusd_epi32(s2[t], w[c + 4], broadcast4(x + 16));
+            }
         }
         UNROLL
         for (int t = 0; t < T; t++) {
@@ -38,12 +39,17 @@ INLINE void dot(const panel_dot *p, const int T, const bool q8)
 
 INLINE void dot_q8_0(const panel_dot *p, const int T)
 {
-    dot(p, T, true);
+    dot(p, T, 4);
 }
 
 INLINE void dot_q4_0(const panel_dot *p, const int T)
 {
-    dot(p, T, false);
+    dot(p, T, 0);
+}
+
+INLINE void dot_q5_0(const panel_dot *p, const int T)
+{
+    dot(p, T, 1);
 }
 
 INLINE void unpack_q8_0_unsigned(rows_at p, panel *u, int blocks)
@@ -62,4 +68,9 @@ void qn__avx512_matmul_Q8_0(const qn_matmul *a)
 void qn__avx512_matmul_Q4_0(const qn_matmul *a)
 {
     matmul_panels(a, 32, 18, unpack_q4_0, dot_q4_0);
+}
+
+void qn__avx512_matmul_Q5_0(const qn_matmul *a)
+{
+    matmul_panels(a, 32, 22, unpack_q5_0, dot_q5_0);
 }

@@ -71,6 +71,26 @@ INLINE void unpack_q4_0(rows_at p, panel *u, int blocks)
     }
 }
 
+INLINE void unpack_q5_0(rows_at p, panel *u, int blocks)
+{
+    vi low = vi_set1(0x0f0f0f0f), top = vi_set1(0x10101010), four = vi_set1(15), spread = vi_set1(0x02040810);
+    for (int b = 0; b < blocks; b++) {
+        size_t off = (size_t)b * 22;
+        vi head[4], q[4];
+        vi_columns(p, off, head); /* d, h, and what of q shares their 16 bytes */
+        vi_columns(p, off + 6, q);
+        u->d[b] = vf_from_half(head[0]);
+        vi h = vi_or(vi_srl(head[0], 16), vi_sll(head[1], 16));
+        UNROLL
+        for (int c = 0; c < 4; c++) { /* 4 bits of h, multiplied: to bit 4 of 4 bytes */
+            vi even = vi_and(vi_mullo(vi_and(vi_srl(h, 4 * c), four), spread), top);
+            vi odd = vi_and(vi_mullo(vi_and(vi_srl(h, 4 * c + 16), four), spread), top);
+            u->w[8 * b + c] = vi_or(vi_and(q[c], low), even);
+            u->w[8 * b + 4 + c] = vi_or(vi_and(vi_srl(q[c], 4), low), odd);
+        }
+    }
+}
+
 /* ---- blocks of 256 ---- */
 
 /* The 16 bytes that Q4_K and Q5_K begin with. */

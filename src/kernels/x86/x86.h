@@ -30,8 +30,8 @@ QN_X86_LEVEL(avx512)
 #define X(type)                                                                                                        \
     void qn__avx2_matmul_##type(const qn_matmul *a);                                                                   \
     void qn__avx512_matmul_##type(const qn_matmul *a);
+QN_OWN_TYPES(X)
 QN_GENERIC_TYPES(X)
-X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K)
 #undef X
 
 #endif
