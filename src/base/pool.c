@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -129,14 +130,21 @@ qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err)
     atomic_store(&p->gate, CLOSED);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
-    for (int i = 0; i < n_threads - 1; i++) {
-        struct worker *w = &p->workers[i];
-        *w = (struct worker){.pool = p, .index = i + 1};
-        if (pthread_create(&w->thread, NULL, work, w) != 0) {
-            qn__pool_close(p);
-            return qn__fail(err, QN_EIO, "threads", "the system allows only %d threads; ask for fewer", i + 1);
-        }
+    sigset_t all, before; /* signals are for the program's own threads: a worker must not run its handlers */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    int made = 0;
+    for (; made < n_threads - 1; made++) {
+        struct worker *w = &p->workers[made];
+        *w = (struct worker){.pool = p, .index = made + 1};
+        if (pthread_create(&w->thread, NULL, work, w) != 0)
+            break;
         p->n_workers++;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (made < n_threads - 1) {
+        qn__pool_close(p);
+        return qn__fail(err, QN_EIO, "threads", "the system allows only %d threads; ask for fewer", made + 1);
     }
     *out = p;
     return QN_OK;

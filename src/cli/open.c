@@ -41,8 +41,6 @@ int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)
     e.kv = (qn_kv_type)o->kv;
     e.cpu = o->cpu;
     qn_err err;
-    term_hold_signals();
     const qn_status s = qn_engine_open(m, &e, out, &err);
-    term_unhold_signals();
     return s == QN_OK ? CLI_OK : cli_fail(&err);
 }

@@ -20,7 +20,6 @@ static volatile sig_atomic_t interrupts, resumed, resized, have_cooked;
 static struct termios cooked; /* written before the handlers are installed */
 static void (*volatile interrupt_call)(void *);
 static void *volatile interrupt_arg;
-static sigset_t mask_before; /* between hold and unhold */
 
 void term_init(void)
 {
@@ -141,18 +140,6 @@ void term_on_interrupt(void (*f)(void *), void *arg)
     interrupt_call = NULL; /* never the new function with the old argument */
     interrupt_arg = arg;
     interrupt_call = f;
-}
-
-void term_hold_signals(void)
-{
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &mask_before);
-}
-
-void term_unhold_signals(void)
-{
-    sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
 bool term_interrupted(void)

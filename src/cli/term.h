@@ -21,12 +21,9 @@ double term_now(void);
  * before they take effect. */
 void term_catch(void);
 void term_release(void);
-/* While caught, each Ctrl-C also calls f(arg) from the handler, on the main thread; NULL ends that. f must be safe
+/* While caught, each Ctrl-C also calls f(arg) from the handler, on the main thread (the library's take no signals); NULL ends that. f must be safe
  * there. */
 void term_on_interrupt(void (*f)(void *arg), void *arg);
-/* Threads that are started between hold and unhold take no signals: handlers run on the main thread only. */
-void term_hold_signals(void);
-void term_unhold_signals(void);
 bool term_interrupted(void); /* Ctrl-C was pressed since the last take */
 bool term_take_interrupt(void);
 /* The process was stopped (Ctrl-Z) and goes on: the line must be drawn again. Takes the news. */
