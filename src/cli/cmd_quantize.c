@@ -24,17 +24,20 @@ static bool on_progress(void *arg, const qn_quantize_progress *p)
     return !term_interrupted();
 }
 
-static int put_json(const quantize_options *o, const char *const operands[3], const qn_quantize_result *r, double seconds)
+static int put_json(const quantize_options *o, const char *const operands[3], const qn_quantize_result *r,
+                    double seconds)
 {
     json_t *types = json_object(), *j = NULL;
     for (size_t i = 0; types && i < r->n_types; i++)
-        json_object_set_new(types, r->types[i].type,
-                            json_pack("{s:I,s:I}", "tensors", (json_int_t)r->types[i].tensors, "bytes", (json_int_t)r->types[i].bytes));
+        json_object_set_new(
+            types, r->types[i].type,
+            json_pack("{s:I,s:I}", "tensors", (json_int_t)r->types[i].tensors, "bytes", (json_int_t)r->types[i].bytes));
     if (types)
-        j = json_pack("{s:s,s:s?,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:f,s:o}", "input", operands[0], "output", operands[1], "type", operands[2],
-                      "dry_run", o->dry_run, "bytes_in", (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out,
-                      "tensors", (json_int_t)r->tensors, "fallbacks", (json_int_t)r->fallbacks, "weighted",
-                      (json_int_t)r->weighted, "seconds", seconds, "types", types);
+        j = json_pack("{s:s,s:s?,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:f,s:o}", "input", operands[0], "output", operands[1],
+                      "type", operands[2], "dry_run", o->dry_run, "bytes_in", (json_int_t)r->bytes_in, "bytes_out",
+                      (json_int_t)r->bytes_out, "tensors", (json_int_t)r->tensors, "fallbacks",
+                      (json_int_t)r->fallbacks, "weighted", (json_int_t)r->weighted, "seconds", seconds, "types",
+                      types);
     char *s = j ? json_dumps(j, JSON_COMPACT) : NULL;
     const int rc = s ? cli_printf("%s\n", s) : cli_fail_text("quantize", "the result cannot be written as JSON");
     free(s);
@@ -42,11 +45,12 @@ static int put_json(const quantize_options *o, const char *const operands[3], co
     return rc;
 }
 
-static int put_text(const quantize_options *o, const char *const operands[3], const qn_quantize_result *r, double seconds)
+static int put_text(const quantize_options *o, const char *const operands[3], const qn_quantize_result *r,
+                    double seconds)
 {
     const double in = (double)r->bytes_in, out = (double)r->bytes_out;
-    cli_printf("%s %s: %llu bytes (%.2f MB), %.1f %% of the input's %.2f MB", o->dry_run ? "would be" : "made", operands[2],
-               (unsigned long long)r->bytes_out, out / 1e6, in > 0 ? 100 * out / in : 0, in / 1e6);
+    cli_printf("%s %s: %llu bytes (%.2f MB), %.1f %% of the input's %.2f MB", o->dry_run ? "would be" : "made",
+               operands[2], (unsigned long long)r->bytes_out, out / 1e6, in > 0 ? 100 * out / in : 0, in / 1e6);
     if (o->dry_run)
         cli_printf("\n");
     else
@@ -123,7 +127,8 @@ static int quantize(const cli_command *c, int argc, char **argv)
 }
 
 static const cli_option options[] = {
-    {"--threads", "-t", CLI_INT, "N", offsetof(quantize_options, threads), 1, 512, "threads (default: one per processor)"},
+    {"--threads", "-t", CLI_INT, "N", offsetof(quantize_options, threads), 1, 512,
+     "threads (default: one per processor)"},
     {"--imatrix", NULL, CLI_TEXT, "FILE", offsetof(quantize_options, imatrix), 0, 0,
      "an importance matrix (GGUF): columns that matter more are kept closer"},
     {"--dry-run", NULL, CLI_FLAG, NULL, offsetof(quantize_options, dry_run), 0, 0,
@@ -138,11 +143,13 @@ const cli_command cli_cmd_quantize = {
     .name = "quantize",
     .usage = "IN.gguf OUT.gguf TYPE [--imatrix FILE] [--threads N] [--dry-run]",
     .summary = "Make a smaller file of a model.",
-    .details =
-        "TYPE, large to small: F32, BF16, F16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, IQ4_NL, "
-        "IQ4_XS, MXFP4 (experts; the rest Q8_0), Q3_K_L, Q3_K_M, Q3_K_S, Q2_K, Q2_K_S, TQ2_0, TQ1_0. Q4_K_M is a good start. "
-        "Which matrix gets which type is what files of that name have elsewhere: embeddings, outputs and values more bits; "
-        "norms, biases and routers as they are. OUT appears whole or not at all; Ctrl-C leaves nothing.",
+    .details = "TYPE, large to small: F32, BF16, F16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, "
+               "Q4_0, IQ4_NL, "
+               "IQ4_XS, MXFP4 (experts; the rest Q8_0), Q3_K_L, Q3_K_M, Q3_K_S, Q2_K, Q2_K_S, TQ2_0, TQ1_0. Q4_K_M is "
+               "a good start. "
+               "Which matrix gets which type is what files of that name have elsewhere: embeddings, outputs and values "
+               "more bits; "
+               "norms, biases and routers as they are. OUT appears whole or not at all; Ctrl-C leaves nothing.",
     .min_operands = 2,
     .max_operands = 3,
     .options = options,

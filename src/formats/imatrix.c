@@ -33,7 +33,8 @@ static qn_status read_head(qn_imatrix *m, qn_err *err)
     if (s != QN_OK)
         return s;
     if (!type.p || type.n != 7 || memcmp(type.p, "imatrix", 7) != 0)
-        return qn__fail(err, QN_EFORMAT, qn__gguf_name(m->g), "is not an importance matrix: general.type must say imatrix");
+        return qn__fail(err, QN_EFORMAT, qn__gguf_name(m->g),
+                        "is not an importance matrix: general.type must say imatrix");
     if ((s = qn__gguf_int(m->g, "imatrix.chunk_count", 0, UINT32_MAX, 0, &chunks, err)) != QN_OK ||
         (s = qn__gguf_int(m->g, "imatrix.chunk_size", 0, UINT32_MAX, 0, &size, err)) != QN_OK)
         return s;
@@ -66,7 +67,8 @@ qn_status qn__imatrix_open(const char *path, qn_imatrix **out, qn_err *err)
             if (ends(qn__gguf_tensor(m->g, i)->name, sums_suffix))
                 m->sums[m->n++] = (uint32_t)i;
         if (m->n == 0)
-            s = qn__fail(err, QN_EFORMAT, path, "is an importance matrix of nothing: no tensor's name ends in %s", sums_suffix);
+            s = qn__fail(err, QN_EFORMAT, path, "is an importance matrix of nothing: no tensor's name ends in %s",
+                         sums_suffix);
     }
     if (s == QN_OK)
         *out = m;
@@ -128,11 +130,13 @@ static const qn_gguf_tensor *find(const qn_imatrix *m, qn_slice tensor, const ch
 static qn_status refuse(const qn_imatrix *m, qn_slice tensor, const char *what, qn_err *err)
 {
     char where[160];
-    (void)snprintf(where, sizeof where, "%s: tensor %.*s", qn__gguf_name(m->g), (int)(tensor.n < 80 ? tensor.n : 80), tensor.p);
+    (void)snprintf(where, sizeof where, "%s: tensor %.*s", qn__gguf_name(m->g), (int)(tensor.n < 80 ? tensor.n : 80),
+                   tensor.p);
     return qn__fail(err, QN_EFORMAT, where, "%s", what);
 }
 
-qn_status qn__imatrix_get(const qn_imatrix *m, qn_slice tensor, uint64_t n, uint64_t experts, float *out, bool *found, qn_err *err)
+qn_status qn__imatrix_get(const qn_imatrix *m, qn_slice tensor, uint64_t n, uint64_t experts, float *out, bool *found,
+                          qn_err *err)
 {
     const qn_gguf_tensor *sums = find(m, tensor, sums_suffix), *counts = find(m, tensor, counts_suffix);
     if (!sums) {
@@ -143,7 +147,8 @@ qn_status qn__imatrix_get(const qn_imatrix *m, qn_slice tensor, uint64_t n, uint
         return refuse(m, tensor, "the importance matrix has its sums but not its counts", err);
     uint64_t have = sums->dims[1] * sums->dims[2] * sums->dims[3];
     if (sums->type != QN_F32 || counts->type != QN_F32 || counts->bytes != have * sizeof(float))
-        return refuse(m, tensor, "sums and counts of the importance matrix must be F32, a count for each row of sums", err);
+        return refuse(m, tensor, "sums and counts of the importance matrix must be F32, a count for each row of sums",
+                      err);
     if (sums->dims[0] != n || (have != experts && have != 1))
         return refuse(m, tensor, "the importance matrix has another shape here; it was made of another model", err);
     for (uint64_t e = 0; e < experts; e++) {

@@ -1,5 +1,5 @@
-/* imatrix.h - importance matrices: for each weight matrix of a model, the mean square of what met each of its columns when
- * the model read some text. In GGUF files as the ecosystem writes them:
+/* imatrix.h - importance matrices: for each weight matrix of a model, the mean square of what met each of its columns
+ * when the model read some text. In GGUF files as the ecosystem writes them:
  *
  *   general.type "imatrix", imatrix.datasets [str], imatrix.chunk_count, imatrix.chunk_size
  *   NAME.in_sum2  F32 [columns, experts]   sums of squares
@@ -26,10 +26,11 @@ uint32_t qn__imatrix_chunk_size(const qn_imatrix *m);
 /* The first of its datasets; p NULL when there is none. */
 qn_slice qn__imatrix_dataset(const qn_imatrix *m);
 
-/* The mean squares for the tensor: out[n * experts], ones for an expert without activations. *found says whether the file
- * has this tensor; if not, out is untouched. One entry for several experts is given to each.
- * Errors: QN_EFORMAT when its shape is another, or a value is negative or not finite. */
-qn_status qn__imatrix_get(const qn_imatrix *m, qn_slice tensor, uint64_t n, uint64_t experts, float *out, bool *found, qn_err *err);
+/* The mean squares for the tensor: out[n * experts], ones for an expert without activations. *found says whether the
+ * file has this tensor; if not, out is untouched. One entry for several experts is given to each. Errors: QN_EFORMAT
+ * when its shape is another, or a value is negative or not finite. */
+qn_status qn__imatrix_get(const qn_imatrix *m, qn_slice tensor, uint64_t n, uint64_t experts, float *out, bool *found,
+                          qn_err *err);
 
 /* One weight matrix to be written; nothing is copied until qn__imatrix_write. */
 typedef struct qn_imatrix_entry {

@@ -10,11 +10,11 @@
 
 /* Can floats be turned into blocks of this type? */
 bool qn__quant_has(qn_type type);
-/* n elements at src to n / block blocks at dst. n is whole blocks of `type`, qn__quant_has(type). dst needs no alignment.
- * importance: n weights, or NULL for equal ones; what is negative or not finite counts as zero, and a block whose weights
- * are all zero as equally weighted.
- * F32, F16 and BF16 convert as IEEE 754 rounds (NaN stays, overflow is infinite). In the other types NaN becomes zero and
- * magnitudes beyond 2^23, infinity among them, saturate there or at the largest that the type holds. */
+/* n elements at src to n / block blocks at dst. n is whole blocks of `type`, qn__quant_has(type). dst needs no
+ * alignment. importance: n weights, or NULL for equal ones; what is negative or not finite counts as zero, and a block
+ * whose weights are all zero as equally weighted. F32, F16 and BF16 convert as IEEE 754 rounds (NaN stays, overflow is
+ * infinite). In the other types NaN becomes zero and magnitudes beyond 2^23, infinity among them, saturate there or at
+ * the largest that the type holds. */
 void qn__quant_row(qn_type type, const float *src, void *dst, size_t n, const float *importance);
 
 #endif

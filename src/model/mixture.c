@@ -1,9 +1,9 @@
 /* mixture.c - which type each tensor gets: see mixture.h.
  *
- * A file type is a row of `mixtures`: a type for most tensors, and exceptions for the few whose error costs most: attention
- * values, the FFN's way down, attention output, and the embedding or output matrix. The rules are those that published
- * files of each name follow, so that a file named Q4_K_M here holds what one holds elsewhere; they were chosen by others,
- * by measuring perplexities, and are not argued here. Left out: what holds for Falcon alone.
+ * A file type is a row of `mixtures`: a type for most tensors, and exceptions for the few whose error costs most:
+ * attention values, the FFN's way down, attention output, and the embedding or output matrix. The rules are those that
+ * published files of each name follow, so that a file named Q4_K_M here holds what one holds elsewhere; they were
+ * chosen by others, by measuring perplexities, and are not argued here. Left out: what holds for Falcon alone.
  *
  * A tensor whose rows are not whole blocks of the type falls back to one of about the same size with blocks of 32, and
  * failing that to F16. */
@@ -21,14 +21,14 @@
 typedef enum when {
     NEVER,
     ALWAYS,
-    SHARED_4,         /* each key-value head serves four query heads or more */
+    SHARED_4, /* each key-value head serves four query heads or more */
     FIRST_2,
     FIRST_4,
-    SIXTEENTH,        /* the first sixteenth of the layers */
+    SIXTEENTH, /* the first sixteenth of the layers */
     EIGHTH,
-    EIGHTH_PLAIN,     /* ... when there is no importance matrix */
-    EIGHTH_WEIGHTED,  /* ... when there is one */
-    MORE              /* the first and last eighth, and every third layer between */
+    EIGHTH_P, /* ... when there is no importance matrix */
+    EIGHTH_W, /* ... when there is one */
+    MORE      /* the first and last eighth, and every third layer between */
 } when;
 
 typedef struct exception {
@@ -48,31 +48,33 @@ struct qn_mixture {
 };
 
 static const qn_mixture mixtures[] = {
-    {.name = "Q8_0", .file_type = 7, .base = QN_Q8_0},
-    {.name = "Q6_K", .file_type = 18, .base = QN_Q6_K},
-    {.name = "Q5_K_M", .file_type = 17, .base = QN_Q5_K, .value = {MORE, QN_Q6_K, 0}, .down = {MORE, QN_Q6_K, 0}},
-    {.name = "Q5_K_S", .file_type = 16, .base = QN_Q5_K},
-    {.name = "Q5_1", .file_type = 9, .base = QN_Q5_1},
-    {.name = "Q5_0", .file_type = 8, .base = QN_Q5_0, .down = {EIGHTH_WEIGHTED, QN_Q5_1, 0}},
-    {.name = "Q4_K_M", .file_type = 15, .base = QN_Q4_K, .value = {MORE, QN_Q6_K, 0}, .down = {MORE, QN_Q6_K, 0}, .output8 = QN_Q5_K},
-    {.name = "Q4_K_S", .file_type = 14, .base = QN_Q4_K, .value = {FIRST_4, QN_Q5_K, 0}, .down = {EIGHTH, QN_Q5_K, 0}, .output8 = QN_Q5_K},
-    {.name = "Q4_1", .file_type = 3, .base = QN_Q4_1},
-    {.name = "Q4_0", .file_type = 2, .base = QN_Q4_0, .down = {EIGHTH_WEIGHTED, QN_Q4_1, 0}},
-    {.name = "IQ4_NL", .file_type = 25, .base = QN_IQ4_NL, .value = {SHARED_4, QN_Q5_K, 0}, .down = {EIGHTH_PLAIN, QN_Q5_K, 0}, .output8 = QN_Q5_K},
-    {.name = "IQ4_XS", .file_type = 30, .base = QN_IQ4_XS, .value = {SHARED_4, QN_Q5_K, 0}, .down = {EIGHTH_PLAIN, QN_Q5_K, 0}, .output8 = QN_Q5_K},
-    {.name = "MXFP4", .file_type = 38, .base = QN_MXFP4, .experts_only = true},
-    {.name = "MXFP4_MOE", .file_type = 38, .base = QN_MXFP4, .experts_only = true}, /* its other name */
-    {.name = "Q3_K_L", .file_type = 13, .base = QN_Q3_K, .value = {ALWAYS, QN_Q5_K, 0}, .down = {ALWAYS, QN_Q5_K, 0}, .output = QN_Q5_K},
-    {.name = "Q3_K_M", .file_type = 12, .base = QN_Q3_K, .value = {FIRST_2, QN_Q5_K, QN_Q4_K}, .down = {SIXTEENTH, QN_Q5_K, QN_Q4_K}, .output = QN_Q4_K, .output8 = QN_Q5_K},
-    {.name = "Q3_K_S", .file_type = 11, .base = QN_Q3_K, .output8 = QN_Q5_K},
-    {.name = "Q2_K", .file_type = 10, .base = QN_Q2_K, .value = {SHARED_4, QN_Q4_K, QN_Q3_K}, .down = {ALWAYS, QN_Q3_K, 0}, .output = QN_Q3_K, .output8 = QN_Q5_K},
-    {.name = "Q2_K_S", .file_type = 21, .base = QN_Q2_K, .value = {SHARED_4, QN_Q4_K, 0}, .down = {EIGHTH, QN_Q4_K, 0}},
-    {.name = "TQ2_0", .file_type = 37, .base = QN_TQ2_0, .embedding = QN_Q4_K},
-    {.name = "TQ1_0", .file_type = 36, .base = QN_TQ1_0, .embedding = QN_Q4_K},
-    {.name = "BF16", .file_type = 32, .base = QN_BF16},
-    {.name = "F16", .file_type = 1, .base = QN_F16},
-    {.name = "F32", .file_type = 0, .base = QN_F32},
-};
+    /* clang-format off */
+    /* name         base       value                         down                          output   in 8     embedding */
+    {"Q8_0",       7, QN_Q8_0,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"Q6_K",      18, QN_Q6_K,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"Q5_K_M",    17, QN_Q5_K,   {MORE, QN_Q6_K, 0},           {MORE, QN_Q6_K, 0},           0,       0,       0,       false},
+    {"Q5_K_S",    16, QN_Q5_K,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"Q5_1",       9, QN_Q5_1,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"Q5_0",       8, QN_Q5_0,   {NEVER, 0, 0},                {EIGHTH_W, QN_Q5_1, 0},       0,       0,       0,       false},
+    {"Q4_K_M",    15, QN_Q4_K,   {MORE, QN_Q6_K, 0},           {MORE, QN_Q6_K, 0},           0,       QN_Q5_K, 0,       false},
+    {"Q4_K_S",    14, QN_Q4_K,   {FIRST_4, QN_Q5_K, 0},        {EIGHTH, QN_Q5_K, 0},         0,       QN_Q5_K, 0,       false},
+    {"Q4_1",       3, QN_Q4_1,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"Q4_0",       2, QN_Q4_0,   {NEVER, 0, 0},                {EIGHTH_W, QN_Q4_1, 0},       0,       0,       0,       false},
+    {"IQ4_NL",    25, QN_IQ4_NL, {SHARED_4, QN_Q5_K, 0},       {EIGHTH_P, QN_Q5_K, 0},       0,       QN_Q5_K, 0,       false},
+    {"IQ4_XS",    30, QN_IQ4_XS, {SHARED_4, QN_Q5_K, 0},       {EIGHTH_P, QN_Q5_K, 0},       0,       QN_Q5_K, 0,       false},
+    {"MXFP4",     38, QN_MXFP4,  {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       true},
+    {"MXFP4_MOE", 38, QN_MXFP4,  {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       true},
+    {"Q3_K_L",    13, QN_Q3_K,   {ALWAYS, QN_Q5_K, 0},         {ALWAYS, QN_Q5_K, 0},         QN_Q5_K, 0,       0,       false},
+    {"Q3_K_M",    12, QN_Q3_K,   {FIRST_2, QN_Q5_K, QN_Q4_K},  {SIXTEENTH, QN_Q5_K, QN_Q4_K}, QN_Q4_K, QN_Q5_K, 0,       false},
+    {"Q3_K_S",    11, QN_Q3_K,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       QN_Q5_K, 0,       false},
+    {"Q2_K",      10, QN_Q2_K,   {SHARED_4, QN_Q4_K, QN_Q3_K}, {ALWAYS, QN_Q3_K, 0},         QN_Q3_K, QN_Q5_K, 0,       false},
+    {"Q2_K_S",    21, QN_Q2_K,   {SHARED_4, QN_Q4_K, 0},       {EIGHTH, QN_Q4_K, 0},         0,       0,       0,       false},
+    {"TQ2_0",     37, QN_TQ2_0,  {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       QN_Q4_K, false},
+    {"TQ1_0",     36, QN_TQ1_0,  {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       QN_Q4_K, false},
+    {"BF16",      32, QN_BF16,   {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"F16",        1, QN_F16,    {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+    {"F32",        0, QN_F32,    {NEVER, 0, 0},                {NEVER, 0, 0},                0,       0,       0,       false},
+}; /* clang-format on */
 enum { N_MIXTURES = sizeof mixtures / sizeof *mixtures };
 
 const qn_mixture *qn__mixture_find(const char *name)
@@ -125,9 +127,9 @@ static role role_of(qn_slice name)
     static const struct {
         const char *part;
         role role;
-    } parts[] = {{"attn_qkv.weight", VALUE}, {"attn_kv_b.weight", VALUE}, {"attn_v.weight", VALUE}, {"attn_k.weight", KEY},
-                 {"attn_q.weight", OTHER}, {"attn_output.weight", ATTN_OUTPUT}, {"ffn_up", OTHER}, {"ffn_gate", OTHER},
-                 {"ffn_down", DOWN}};
+    } parts[] = {{"attn_qkv.weight", VALUE}, {"attn_kv_b.weight", VALUE}, {"attn_v.weight", VALUE},
+                 {"attn_k.weight", KEY},     {"attn_q.weight", OTHER},    {"attn_output.weight", ATTN_OUTPUT},
+                 {"ffn_up", OTHER},          {"ffn_gate", OTHER},         {"ffn_down", DOWN}};
     if (equals(name, "output.weight"))
         return OUTPUT;
     if (equals(name, "token_embd.weight") || equals(name, "per_layer_token_embd.weight"))
@@ -141,14 +143,41 @@ static role role_of(qn_slice name)
 /* Matrices that stay as they are: small ones, routers, convolutions, positions, parts of vision and audio encoders. */
 static bool stays(qn_slice name)
 {
-    static const char *const parts[] = {
-        "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid", "altup", "laurel", "per_layer_model_proj", "ssm_conv1d",
-        "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "attn_rel_b.weight",
-        "time_mix_first.weight", "time_mix_w0.weight", "time_mix_w1.weight", "time_mix_w2.weight", "time_mix_v0.weight",
-        "time_mix_v1.weight", "time_mix_v2.weight", "time_mix_a0.weight", "time_mix_a1.weight", "time_mix_a2.weight",
-        "time_mix_g1.weight", "time_mix_g2.weight", "time_mix_decay_w1.weight", "time_mix_decay_w2.weight",
-        "time_mix_lerp_fused.weight", ".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd",
-        ".patch_merger", "a.rvq.codebook", "mm.a.code_embd"};
+    static const char *const parts[] = {"_norm.weight",
+                                        "ffn_gate_inp.weight",
+                                        "ffn_gate_tid2eid",
+                                        "altup",
+                                        "laurel",
+                                        "per_layer_model_proj",
+                                        "ssm_conv1d",
+                                        "shortconv.conv.weight",
+                                        "indexer.k_proj.weight",
+                                        "indexer.q_proj.weight",
+                                        "attn_rel_b.weight",
+                                        "time_mix_first.weight",
+                                        "time_mix_w0.weight",
+                                        "time_mix_w1.weight",
+                                        "time_mix_w2.weight",
+                                        "time_mix_v0.weight",
+                                        "time_mix_v1.weight",
+                                        "time_mix_v2.weight",
+                                        "time_mix_a0.weight",
+                                        "time_mix_a1.weight",
+                                        "time_mix_a2.weight",
+                                        "time_mix_g1.weight",
+                                        "time_mix_g2.weight",
+                                        "time_mix_decay_w1.weight",
+                                        "time_mix_decay_w2.weight",
+                                        "time_mix_lerp_fused.weight",
+                                        ".position_embd",
+                                        "sam.pos_embd",
+                                        "sam.neck.",
+                                        "sam.net_",
+                                        ".rel_pos",
+                                        ".patch_embd",
+                                        ".patch_merger",
+                                        "a.rvq.codebook",
+                                        "mm.a.code_embd"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (contains(name, parts[i]))
             return true;
@@ -187,8 +216,8 @@ static bool holds(when w, const facts *f, int i, int n)
     case FIRST_4: return i < 4;
     case SIXTEENTH: return i < n / 16;
     case EIGHTH: return i < n / 8;
-    case EIGHTH_PLAIN: return i < n / 8 && !f->weighted;
-    case EIGHTH_WEIGHTED: return i < n / 8 && f->weighted;
+    case EIGHTH_P: return i < n / 8 && !f->weighted;
+    case EIGHTH_W: return i < n / 8 && f->weighted;
     case MORE: return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
     }
     return false;
@@ -247,7 +276,10 @@ static qn_type fit_row(qn_type t, uint64_t n)
         return t;
     switch (t) {
     case QN_IQ4_XS: t = QN_IQ4_NL; break;
-    case QN_Q2_K: case QN_Q3_K: case QN_TQ1_0: case QN_TQ2_0: t = QN_Q4_0; break;
+    case QN_Q2_K:
+    case QN_Q3_K:
+    case QN_TQ1_0:
+    case QN_TQ2_0: t = QN_Q4_0; break;
     case QN_Q4_K: t = QN_Q5_0; break;
     case QN_Q5_K: t = QN_Q5_1; break;
     case QN_Q6_K: t = QN_Q8_0; break;
@@ -299,7 +331,8 @@ static qn_status read_facts(const qn_gguf *g, facts *f, qn_err *err)
         return s;
     f->shared = kv_heads > 0 ? heads / kv_heads : 0;
     /* The 70B of 80 layers, whose values are an eighth of its queries. */
-    f->seventy = f->layers == 80 && f->shared > 1 && (equals(arch, "llama") || equals(arch, "qwen2") || equals(arch, "deci"));
+    f->seventy =
+        f->layers == 80 && f->shared > 1 && (equals(arch, "llama") || equals(arch, "qwen2") || equals(arch, "deci"));
     f->tied = !qn__gguf_find(g, "output.weight");
     return QN_OK;
 }

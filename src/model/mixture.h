@@ -19,9 +19,10 @@ const char *qn__mixture_name(size_t k);
 /* general.file_type of such files. */
 uint32_t qn__mixture_file_type(const qn_mixture *m);
 
-/* All tensors of g in the order in which files of this kind hold them (those outside layers by name, then layer by layer by
- * name), each with its type; released with qn_free. Tensors that are not to be quantised keep theirs. `weighted`: there is
- * an importance matrix. Errors: QN_EFORMAT (the architecture's numbers are missing or absurd), QN_ENOMEM. */
+/* All tensors of g in the order in which files of this kind hold them (those outside layers by name, then layer by
+ * layer by name), each with its type; released with qn_free. Tensors that are not to be quantised keep theirs.
+ * `weighted`: there is an importance matrix. Errors: QN_EFORMAT (the architecture's numbers are missing or absurd),
+ * QN_ENOMEM. */
 qn_status qn__mixture_plan(const qn_mixture *m, const qn_gguf *g, bool weighted, qn_planned **out, qn_err *err);
 
 #endif

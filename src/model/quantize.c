@@ -5,9 +5,9 @@
  *                    else, in chunks of CHUNK elements: [item 0][item 1]...     one item: ITEM elements, one thread
  *                         block types -> floats -> block types -> chunk's output -> file
  *
- * A tensor is one run of elements here: rows are whole blocks of both types, so every multiple of the longest block is a
- * border of both. Memory: a chunk of output, an item of floats per thread, one tensor's importance; pages of the input
- * that were read are given back. */
+ * A tensor is one run of elements here: rows are whole blocks of both types, so every multiple of the longest block is
+ * a border of both. Memory: a chunk of output, an item of floats per thread, one tensor's importance; pages of the
+ * input that were read are given back. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +93,8 @@ static void quantise_item(void *arg, int item, int thread)
     const uint64_t row = c->t->dims[0], matrix = row * c->t->dims[1];
     for (uint64_t i = begin; i < end;) {
         uint64_t column = i % row, n = end - i < row - column ? end - i : row - column;
-        qn__quant_row(c->to, x + (i - begin), y + bytes_of(c->to, i - begin), (size_t)n, c->importance + i / matrix * row + column);
+        qn__quant_row(c->to, x + (i - begin), y + bytes_of(c->to, i - begin), (size_t)n,
+                      c->importance + i / matrix * row + column);
         i += n;
     }
 }
@@ -103,7 +104,8 @@ static void quantise_item(void *arg, int item, int thread)
 static qn_status fail_at(const job *j, const qn_gguf_tensor *t, qn_status code, qn_err *err, const char *what)
 {
     char where[160];
-    (void)snprintf(where, sizeof where, "%s: tensor %.*s", qn__gguf_name(j->in), (int)(t->name.n < 80 ? t->name.n : 80), t->name.p);
+    (void)snprintf(where, sizeof where, "%s: tensor %.*s", qn__gguf_name(j->in), (int)(t->name.n < 80 ? t->name.n : 80),
+                   t->name.p);
     return qn__fail(err, code, where, "%s", what);
 }
 
@@ -136,7 +138,8 @@ static qn_status check_finite(const job *j, const qn_gguf_tensor *t, qn_err *err
     if (bad == UINT64_MAX)
         return QN_OK;
     char what[160];
-    (void)snprintf(what, sizeof what, "row %llu, column %llu is not a finite number; the file is damaged or was converted wrongly",
+    (void)snprintf(what, sizeof what,
+                   "row %llu, column %llu is not a finite number; the file is damaged or was converted wrongly",
                    (unsigned long long)(bad / t->dims[0]), (unsigned long long)(bad % t->dims[0]));
     return fail_at(j, t, QN_EFORMAT, err, what);
 }
@@ -189,9 +192,15 @@ static bool key_is(const qn_gguf_kv *kv, const char *key)
 /* Pairs that are not copied: those that we set, and those of a split. */
 static bool replaced(const qn_gguf_kv *kv)
 {
-    static const char *const keys[] = {"general.file_type", "general.quantization_version", "split.no", "split.count",
-                                       "split.tensors.count", "quantize.imatrix.file", "quantize.imatrix.dataset",
-                                       "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count"};
+    static const char *const keys[] = {"general.file_type",
+                                       "general.quantization_version",
+                                       "split.no",
+                                       "split.count",
+                                       "split.tensors.count",
+                                       "quantize.imatrix.file",
+                                       "quantize.imatrix.dataset",
+                                       "quantize.imatrix.entries_count",
+                                       "quantize.imatrix.chunks_count"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (key_is(kv, keys[i]))
             return true;
@@ -298,9 +307,11 @@ static qn_status check_plan(job *j, qn_err *err)
             return fail_at(j, t, QN_EUNSUPPORTED, err, what);
         }
         if (qn__type_info((uint32_t)t->type)->block > 1 && !j->o->allow_requantize) {
-            (void)snprintf(what, sizeof what,
-                           "is quantised already (%s); a second time adds its error to the first one's: start from the F16, "
-                           "BF16 or F32 file, or ask for it (--allow-requantize)", name);
+            (void)snprintf(
+                what, sizeof what,
+                "is quantised already (%s); a second time adds its error to the first one's: start from the F16, "
+                "BF16 or F32 file, or ask for it (--allow-requantize)",
+                name);
             return fail_at(j, t, QN_EUNSUPPORTED, err, what);
         }
     }
@@ -320,7 +331,8 @@ static qn_status check_imatrix(job *j, qn_err *err)
         qn_free(w);
     }
     if (s == QN_OK && j->imatrix && j->result.weighted == 0)
-        s = qn__fail(err, QN_EFORMAT, qn__imatrix_name(j->imatrix), "has none of the matrices that are to be quantised; it was made of another model");
+        s = qn__fail(err, QN_EFORMAT, qn__imatrix_name(j->imatrix),
+                     "has none of the matrices that are to be quantised; it was made of another model");
     return s;
 }
 
@@ -384,15 +396,18 @@ static qn_status check_output(const job *j, const char *out, qn_err *err)
     return QN_OK;
 }
 
-qn_status qn_quantize(const char *in, const char *out, const qn_quantize_options *o, qn_quantize_result *result, qn_err *err)
+qn_status qn_quantize(const char *in, const char *out, const qn_quantize_options *o, qn_quantize_result *result,
+                      qn_err *err)
 {
     job j = {.o = o};
     const qn_mixture *m;
     qn_status s = check_arguments(o, out, &m, err);
     if (s != QN_OK)
         return s;
-    if ((s = qn__gguf_open(in, &j.in, err)) != QN_OK || (o->imatrix && (s = qn__imatrix_open(o->imatrix, &j.imatrix, err)) != QN_OK) ||
-        (s = check_output(&j, out, err)) != QN_OK || (s = qn__mixture_plan(m, j.in, o->imatrix != NULL, &j.plan, err)) != QN_OK)
+    if ((s = qn__gguf_open(in, &j.in, err)) != QN_OK ||
+        (o->imatrix && (s = qn__imatrix_open(o->imatrix, &j.imatrix, err)) != QN_OK) ||
+        (s = check_output(&j, out, err)) != QN_OK ||
+        (s = qn__mixture_plan(m, j.in, o->imatrix != NULL, &j.plan, err)) != QN_OK)
         goto out;
     j.n = j.at.n_tensors = qn__gguf_n_tensors(j.in);
     count(&j);

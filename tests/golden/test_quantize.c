@@ -1,8 +1,8 @@
-/* test_quantize.c - whole files: quantised by us beside what the ecosystem's tool made of the same file. The type of every
- * tensor, the metadata and the size must be equal; the logits' error is printed beside theirs.
+/* test_quantize.c - whole files: quantised by us beside what the ecosystem's tool made of the same file. The type of
+ * every tensor, the metadata and the size must be equal; the logits' error is printed beside theirs.
  *
- * For the logits both files are turned back into F32 (exact), so that only the weights' error is compared and no rounding of
- * activations. */
+ * For the logits both files are turned back into F32 (exact), so that only the weights' error is compared and no
+ * rounding of activations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "formats/gguf.h"
+#include "kernels/dequant.h"
 
 static char dir[64], models[512];
 
@@ -53,19 +54,50 @@ static int differences(const qn_gguf *a, const qn_gguf *b, bool plant)
             memcmp(x->dims, y->dims, sizeof x->dims) != 0) {
             if (!plant)
                 printf("tensor %zu: ours %.*s %s, theirs %.*s %s\n", i, (int)x->name.n, x->name.p,
-                       qn__type_info((uint32_t)x->type)->name, (int)y->name.n, y->name.p, qn__type_info((uint32_t)y->type)->name);
+                       qn__type_info((uint32_t)x->type)->name, (int)y->name.n, y->name.p,
+                       qn__type_info((uint32_t)y->type)->name);
             bad++;
         }
     }
     for (size_t i = 0; !bad && i < qn__gguf_n_kv(a); i++) {
         const qn_gguf_kv *x = qn__gguf_kv_at(a, i), *y = qn__gguf_kv_at(b, i);
-        if (x->key.n != y->key.n || memcmp(x->key.p, y->key.p, x->key.n) != 0 || x->kind != y->kind || x->bytes != y->bytes ||
-            memcmp(x->data, y->data, x->bytes) != 0) {
+        if (x->key.n != y->key.n || memcmp(x->key.p, y->key.p, x->key.n) != 0 || x->kind != y->kind ||
+            x->bytes != y->bytes || memcmp(x->data, y->data, x->bytes) != 0) {
             printf("pair %zu: ours %.*s, theirs %.*s\n", i, (int)x->key.n, x->key.p, (int)y->key.n, y->key.p);
             bad++;
         }
     }
     return bad;
+}
+
+/* Square error of all matrices of `made` against `exact`, relative to their squares. */
+static double weights_error(const qn_gguf *exact, const qn_gguf *made)
+{
+    double num = 0, den = 0;
+    for (size_t i = 0; i < qn__gguf_n_tensors(made); i++) {
+        const qn_gguf_tensor *y = qn__gguf_tensor(made, i);
+        char name[256];
+        (void)snprintf(name, sizeof name, "%.*s", (int)y->name.n, y->name.p);
+        const qn_gguf_tensor *x = qn__gguf_find(exact, name);
+        assert_non_null(x);
+        if (x->type == y->type)
+            continue;
+        size_t n = (size_t)x->dims[0];
+        float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+        assert_true(a && b);
+        for (size_t r = 0; r < x->bytes / x->row_bytes; r++) {
+            qn__dequant_row(x->type, x->data + r * x->row_bytes, a, n);
+            qn__dequant_row(y->type, y->data + r * y->row_bytes, b, n);
+            for (size_t k = 0; k < n; k++) {
+                double d = (double)b[k] - (double)a[k];
+                num += d * d;
+                den += (double)a[k] * (double)a[k];
+            }
+        }
+        free(a);
+        free(b);
+    }
+    return num / den;
 }
 
 static float *logits_of(const char *path, const int32_t *prompt, size_t n, size_t *count)
@@ -140,6 +172,7 @@ static void test_files(void **state)
     (void)state;
     char from[600], theirs[600], ours[128];
     size_t done = 0, equal = 0;
+    double worst = 0;
     (void)snprintf(ours, sizeof ours, "%s/ours.gguf", dir);
     for (size_t i = 0; i < N_CASES; i++) {
         if (!there(cases[i].from, ".gguf", from, sizeof from) || !there(cases[i].to, ".gguf", theirs, sizeof theirs))
@@ -155,6 +188,13 @@ static void test_files(void **state)
             printf("%s: ours is %llu bytes, theirs %llu\n", cases[i].type, (unsigned long long)qn__gguf_file_bytes(a),
                    (unsigned long long)qn__gguf_file_bytes(b));
         assert_true(differences(a, b, true) > 0); /* the planted fault */
+        qn_gguf *exact = open_file(from);
+        double x = weights_error(exact, a), y = weights_error(exact, b);
+        printf("%-6s weights' relative square error: ours %.3e, the reference's %.3e, ratio %.3f\n", cases[i].type, x,
+               y, x / y);
+        assert_true(x <= 1.02 * y);
+        worst = x / y > worst ? x / y : worst;
+        qn__gguf_close(exact);
         qn__gguf_close(a);
         qn__gguf_close(b);
     }
@@ -164,7 +204,10 @@ static void test_files(void **state)
         skip();
         return;
     }
-    printf("figure: quantised files %zu of %zu equal to the reference's in size, metadata and the type of every tensor\n", equal, done);
+    printf(
+        "figure: quantised files %zu of %zu equal to the reference's in size, metadata and the type of every tensor; "
+        "square error of the weights at most %.3f of its\n",
+        equal, done, worst);
     assert_int_equal(equal, done);
 }
 
@@ -187,7 +230,8 @@ static void test_logits(void **state)
         make(from, ours, cases[i].type, NULL);
         float *a = logits_of(ours, prompt, prompt_n, &n), *b = logits_of(theirs, prompt, prompt_n, &n);
         double x = nmse(a, want, n), y = nmse(b, want, n);
-        printf("figure: %-6s logits' NMSE against F16: ours %.3e, the reference's %.3e, ratio %.2f\n", cases[i].type, x, y, x / y);
+        printf("figure: %-6s logits' NMSE against F16: ours %.3e, the reference's %.3e, ratio %.2f\n", cases[i].type, x,
+               y, x / y);
         assert_true(x <= 1.1 * y);
         free(a);
         free(b);

@@ -88,7 +88,10 @@ static double compare(const json_t *t, const float *x, float scale)
         double sum = row_error(x + r * ROW, y + r * ROW, NULL, ROW), ours = sqrt(sum / ROW);
         double theirs = json_number_value(json_array_get(json_object_get(t, "rmse_per_row"), (size_t)r));
         all += sum;
-        at += snprintf(line + at, sizeof line - (size_t)at, " %5.2f", theirs > 0 ? fmin(ours / theirs, 99) : ours > 0 ? 99.0 : 1.0);
+        at += snprintf(line + at, sizeof line - (size_t)at, " %5.2f",
+                       theirs > 0 ? fmin(ours / theirs, 99)
+                       : ours > 0 ? 99.0
+                                  : 1.0);
     }
     double ratio = sqrt(all / N) / json_number_value(json_object_get(t, "rmse"));
     if (scale == 1)
@@ -107,19 +110,21 @@ static void test_error(void **state)
     char worst[16] = "";
     double most = 0;
     printf("RMSE over the reference's, per row of the manifest | overall\n");
-    json_array_foreach(json_object_get(root, "types"), i, t) {
+    json_array_foreach(json_object_get(root, "types"), i, t)
+    {
         if (!qn__quant_has((qn_type)json_integer_value(json_object_get(t, "ggml_id"))))
             continue;
         types++;
         double ratio = compare(t, x, 1);
         good += ratio <= 1.02;
-        if (ratio > most && ratio != 1) {
+        if (ratio > most && fabs(ratio - 1) > 1e-6) {
             most = ratio;
             (void)snprintf(worst, sizeof worst, "%s", json_string_value(json_object_get(t, "type")));
         }
         assert_true(compare(t, x, 4) > 1.02); /* the planted fault */
     }
-    printf("figure: quantisers %zu of %zu types with an RMSE at most 1.02 of the reference's; the largest that differs: %s %.4f\n",
+    printf("figure: quantisers %zu of %zu types with an RMSE at most 1.02 of the reference's; the largest that "
+           "differs: %s %.4f\n",
            good, types, worst, most);
     assert_true(types >= 17 && good == types);
     json_decref(root);
@@ -203,7 +208,8 @@ static void test_importance(void **state)
         round_trip(types[k], x, NULL, plain, N);
         round_trip(types[k], x, w, weighted, N);
         double before = row_error(x, plain, w, N), after = row_error(x, weighted, w, N);
-        printf("%-7s weighted error with importance / without: %.3f\n", qn__type_info((uint32_t)types[k])->name, after / before);
+        printf("%-7s weighted error with importance / without: %.3f\n", qn__type_info((uint32_t)types[k])->name,
+               after / before);
         assert_true(after <= before);
         if (types[k] != QN_MXFP4 && types[k] != QN_Q8_0)
             assert_true(after < 0.97 * before);
@@ -262,7 +268,8 @@ static void test_hostile(void **state)
     (void)state;
     size_t n;
     const qn_type *types = block_types(&n);
-    static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, FLT_MIN, 1e-45f, -1e-45f, 65504, -1e6f, 1e-20f, 3e-8f, 0, 1};
+    static const float odd[] = {NAN,     INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, FLT_MIN, 1e-45f,
+                                -1e-45f, 65504,    -1e6f,     1e-20f,  3e-8f,    0,       1};
     uint64_t seed = 9;
     for (size_t k = 0; k < n; k++)
         for (int round = 0; round < 400; round++) {
@@ -305,7 +312,8 @@ static void test_again(void **state)
             lost += row_error(y, z, NULL, ROW);
             energy += row_error(x, y, NULL, ROW);
         }
-        printf("%-7s a second time loses %.4f of what the first did\n", qn__type_info((uint32_t)types[k])->name, lost / energy);
+        printf("%-7s a second time loses %.4f of what the first did\n", qn__type_info((uint32_t)types[k])->name,
+               lost / energy);
         assert_true(lost < 0.2 * energy);
     }
 }
@@ -327,9 +335,9 @@ static void test_floats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error),   cmocka_unit_test(test_near_optimal), cmocka_unit_test(test_importance),
-        cmocka_unit_test(test_bad_importance), cmocka_unit_test(test_zeros), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_again),   cmocka_unit_test(test_floats),
+        cmocka_unit_test(test_error),          cmocka_unit_test(test_near_optimal), cmocka_unit_test(test_importance),
+        cmocka_unit_test(test_bad_importance), cmocka_unit_test(test_zeros),        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_again),          cmocka_unit_test(test_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,8 @@ static void put_number(qn_gguf_writer *w, const char *arch, const char *key, int
     qn__gguf_put_int(w, full, QN_GGUF_U32, v);
 }
 
-/* part < 0: the whole; else one of two, layers below half in the first. `poison`: this element of the first matrix is NaN. */
+/* part < 0: the whole; else one of two, layers below half in the first. `poison`: this element of the first matrix is
+ * NaN. */
 static void write_model(const char *path, const model *m, int part, uint64_t poison)
 {
     qn_gguf_writer *w = NULL;
@@ -128,9 +129,12 @@ static const tensor dense[] = {
     {"blk.%d.ffn_up.bias", QN_F32, 2, {256, 2}},   {"blk.%d.ffn_gate_inp.weight", QN_F32, 2, {256, 4}},
 };
 static const tensor sparse[] = {
-    {"token_embd.weight", QN_F32, 2, {64, 40}},           {"blk.%d.attn_v.weight", QN_F32, 2, {64, 6}},
-    {"blk.%d.attn_k.weight", QN_F32, 2, {64, 6}},         {"blk.%d.attn_output.weight", QN_F32, 2, {64, 4}},
-    {"blk.%d.ffn_gate_inp.weight", QN_F32, 2, {64, 8}},   {"blk.%d.ffn_down_exps.weight", QN_F32, 3, {64, 5, 8}},
+    {"token_embd.weight", QN_F32, 2, {64, 40}},
+    {"blk.%d.attn_v.weight", QN_F32, 2, {64, 6}},
+    {"blk.%d.attn_k.weight", QN_F32, 2, {64, 6}},
+    {"blk.%d.attn_output.weight", QN_F32, 2, {64, 4}},
+    {"blk.%d.ffn_gate_inp.weight", QN_F32, 2, {64, 8}},
+    {"blk.%d.ffn_down_exps.weight", QN_F32, 3, {64, 5, 8}},
     {"blk.%d.ffn_gate_exps.weight", QN_F32, 3, {48, 5, 8}},
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -184,37 +188,62 @@ static void test_mixtures(void **state)
 {
     (void)state;
     const model m = {"llama", 32, 0, 8, 4, dense, COUNT(dense)}, shared = {"llama", 32, 0, 8, 2, dense, COUNT(dense)},
-                seventy = {"llama", 80, 0, 8, 1, dense, COUNT(dense) - 5}, eight = {"llama", 8, 8, 8, 2, sparse, COUNT(sparse)},
-                tied = {"llama", 2, 0, 8, 8, dense, 1};
+                seventy = {"llama", 80, 0, 8, 1, dense, COUNT(dense) - 5},
+                eight = {"llama", 8, 8, 8, 2, sparse, COUNT(sparse)}, tied = {"llama", 2, 0, 8, 8, dense, 1};
     /* What never changes, whatever the mixture. */
     for (size_t k = 0; qn__mixture_name(k); k++)
         assert_int_equal(check_mixture(&m, qn__mixture_name(k), false,
-                                       "output_norm.weight=F32 blk.7.ffn_up.bias=F32 blk.7.ffn_gate_inp.weight=F32"), 0);
+                                       "output_norm.weight=F32 blk.7.ffn_up.bias=F32 blk.7.ffn_gate_inp.weight=F32"),
+                         0);
     /* More bits in the first and last eighth, and every third between. */
-    assert_int_equal(check_mixture(&m, "Q4_K_M", false,
-        "output.weight=Q6_K token_embd.weight=Q4_K blk.0.attn_q.weight=Q4_K blk.0.attn_v.weight=Q6_K blk.3.attn_v.weight=Q6_K "
-        "blk.4.attn_v.weight=Q4_K blk.5.attn_v.weight=Q4_K blk.6.attn_v.weight=Q6_K blk.9.ffn_down.weight=Q6_K "
-        "blk.10.ffn_down.weight=Q4_K blk.27.ffn_down.weight=Q6_K blk.28.ffn_down.weight=Q6_K blk.31.ffn_down.weight=Q6_K"), 0);
-    assert_int_equal(check_mixture(&m, "q4_k_s", false,
-        "blk.3.attn_v.weight=Q5_K blk.4.attn_v.weight=Q4_K blk.3.ffn_down.weight=Q5_K blk.4.ffn_down.weight=Q4_K"), 0);
-    assert_int_equal(check_mixture(&m, "Q3_K_M", false,
-        "blk.1.attn_v.weight=Q5_K blk.2.attn_v.weight=Q4_K blk.1.ffn_down.weight=Q5_K blk.2.ffn_down.weight=Q4_K "
-        "blk.2.attn_output.weight=Q4_K blk.2.ffn_up.weight=Q3_K"), 0);
-    assert_int_equal(check_mixture(&m, "Q3_K_L", false, "blk.9.attn_v.weight=Q5_K blk.9.ffn_down.weight=Q5_K blk.9.attn_output.weight=Q5_K"), 0);
-    assert_int_equal(check_mixture(&m, "Q2_K", false, "blk.9.attn_v.weight=Q3_K blk.9.ffn_down.weight=Q3_K blk.9.attn_output.weight=Q3_K blk.9.ffn_up.weight=Q2_K"), 0);
+    assert_int_equal(
+        check_mixture(
+            &m, "Q4_K_M", false,
+            "output.weight=Q6_K token_embd.weight=Q4_K blk.0.attn_q.weight=Q4_K blk.0.attn_v.weight=Q6_K "
+            "blk.3.attn_v.weight=Q6_K "
+            "blk.4.attn_v.weight=Q4_K blk.5.attn_v.weight=Q4_K blk.6.attn_v.weight=Q6_K blk.9.ffn_down.weight=Q6_K "
+            "blk.10.ffn_down.weight=Q4_K blk.27.ffn_down.weight=Q6_K blk.28.ffn_down.weight=Q6_K "
+            "blk.31.ffn_down.weight=Q6_K"),
+        0);
+    assert_int_equal(
+        check_mixture(
+            &m, "q4_k_s", false,
+            "blk.3.attn_v.weight=Q5_K blk.4.attn_v.weight=Q4_K blk.3.ffn_down.weight=Q5_K blk.4.ffn_down.weight=Q4_K"),
+        0);
+    assert_int_equal(
+        check_mixture(
+            &m, "Q3_K_M", false,
+            "blk.1.attn_v.weight=Q5_K blk.2.attn_v.weight=Q4_K blk.1.ffn_down.weight=Q5_K blk.2.ffn_down.weight=Q4_K "
+            "blk.2.attn_output.weight=Q4_K blk.2.ffn_up.weight=Q3_K"),
+        0);
+    assert_int_equal(check_mixture(&m, "Q3_K_L", false,
+                                   "blk.9.attn_v.weight=Q5_K blk.9.ffn_down.weight=Q5_K blk.9.attn_output.weight=Q5_K"),
+                     0);
+    assert_int_equal(check_mixture(&m, "Q2_K", false,
+                                   "blk.9.attn_v.weight=Q3_K blk.9.ffn_down.weight=Q3_K blk.9.attn_output.weight=Q3_K "
+                                   "blk.9.ffn_up.weight=Q2_K"),
+                     0);
     assert_int_equal(check_mixture(&shared, "Q2_K", false, "blk.9.attn_v.weight=Q4_K"), 0);
-    assert_int_equal(check_mixture(&shared, "IQ4_XS", false, "blk.9.attn_v.weight=Q5_K blk.3.ffn_down.weight=Q5_K blk.4.ffn_down.weight=IQ4_XS"), 0);
+    assert_int_equal(check_mixture(&shared, "IQ4_XS", false,
+                                   "blk.9.attn_v.weight=Q5_K blk.3.ffn_down.weight=Q5_K blk.4.ffn_down.weight=IQ4_XS"),
+                     0);
     assert_int_equal(check_mixture(&m, "IQ4_XS", true, "blk.9.attn_v.weight=IQ4_XS blk.3.ffn_down.weight=IQ4_XS"), 0);
     assert_int_equal(check_mixture(&m, "Q4_0", false, "blk.3.ffn_down.weight=Q4_0"), 0);
     assert_int_equal(check_mixture(&m, "Q4_0", true, "blk.3.ffn_down.weight=Q4_1 blk.4.ffn_down.weight=Q4_0"), 0);
-    assert_int_equal(check_mixture(&seventy, "Q4_K_M", false, "blk.11.attn_v.weight=Q5_K blk.12.attn_v.weight=Q6_K"), 0);
+    assert_int_equal(check_mixture(&seventy, "Q4_K_M", false, "blk.11.attn_v.weight=Q5_K blk.12.attn_v.weight=Q6_K"),
+                     0);
     assert_int_equal(check_mixture(&tied, "Q4_K_M", false, "token_embd.weight=Q6_K"), 0);
     /* Eight experts; rows of 64 and 48, which blocks of 256 and 32 do not divide. */
     assert_int_equal(check_mixture(&eight, "Q4_K_M", false,
-        "blk.1.attn_v.weight=Q8_0 blk.1.attn_k.weight=Q8_0 blk.1.attn_output.weight=Q5_1 blk.2.ffn_down_exps.weight=Q5_0 "
-        "blk.0.ffn_down_exps.weight=Q8_0 blk.1.ffn_gate_exps.weight=F16 blk.1.ffn_gate_inp.weight=F32 token_embd.weight=Q8_0"), 0);
+                                   "blk.1.attn_v.weight=Q8_0 blk.1.attn_k.weight=Q8_0 blk.1.attn_output.weight=Q5_1 "
+                                   "blk.2.ffn_down_exps.weight=Q5_0 "
+                                   "blk.0.ffn_down_exps.weight=Q8_0 blk.1.ffn_gate_exps.weight=F16 "
+                                   "blk.1.ffn_gate_inp.weight=F32 token_embd.weight=Q8_0"),
+                     0);
     assert_int_equal(check_mixture(&eight, "MXFP4", false,
-        "blk.1.attn_v.weight=Q8_0 blk.1.ffn_down_exps.weight=MXFP4 blk.1.ffn_gate_exps.weight=F16 token_embd.weight=Q8_0"), 0);
+                                   "blk.1.attn_v.weight=Q8_0 blk.1.ffn_down_exps.weight=MXFP4 "
+                                   "blk.1.ffn_gate_exps.weight=F16 token_embd.weight=Q8_0"),
+                     0);
     assert_int_equal(check_mixture(&eight, "Q3_K_S", false, "blk.1.ffn_down_exps.weight=Q4_0"), 0);
     /* The planted fault. */
     assert_int_equal(check_mixture(&m, "Q4_K_M", false, "blk.0.attn_v.weight=Q4_K"), 1);
@@ -281,8 +310,8 @@ static void test_imatrix(void **state)
 /* ---- qn_quantize ------------------------------------------------------------------------------------------------- */
 
 static const tensor wide[] = {
-    {"token_embd.weight", QN_F32, 2, {512, 300}},      {"blk.%d.attn_v.weight", QN_F32, 2, {256, 100}},
-    {"blk.%d.ffn_down.weight", QN_F32, 2, {1280, 60}}, {"blk.%d.attn_norm.weight", QN_F32, 1, {256, 1}},
+    {"token_embd.weight", QN_F32, 2, {512, 300}},          {"blk.%d.attn_v.weight", QN_F32, 2, {256, 100}},
+    {"blk.%d.ffn_down.weight", QN_F32, 2, {1280, 60}},     {"blk.%d.attn_norm.weight", QN_F32, 1, {256, 1}},
     {"blk.%d.ffn_up_exps.weight", QN_F32, 3, {288, 9, 4}},
 };
 static const model small = {"llama", 4, 4, 8, 4, wide, COUNT(wide)};
@@ -346,7 +375,8 @@ static void test_same_bytes(void **state)
         assert_same_file(at("1.gguf"), at("n.gguf"));
     }
     /* No part of the input may be the output. */
-    assert_int_equal(quantise(at("s-00001-of-00002.gguf"), at("s-00002-of-00002.gguf"), "Q8_0", 1, NULL, NULL, &err), QN_EINVAL);
+    assert_int_equal(quantise(at("s-00001-of-00002.gguf"), at("s-00002-of-00002.gguf"), "Q8_0", 1, NULL, NULL, &err),
+                     QN_EINVAL);
     static const char *const made[] = {"a.gguf", "1.gguf", "n.gguf", "s-00001-of-00002.gguf", "s-00002-of-00002.gguf"};
     for (size_t k = 0; k < COUNT(made); k++)
         assert_int_equal(unlink(at(made[k])), 0);
@@ -387,7 +417,8 @@ static void test_weighted(void **state)
         w[i] = expf(60 * weight(&seed));
     for (int i = 0; i < 1280; i++)
         w2[i] = expf(60 * weight(&seed));
-    const qn_imatrix_entry e[] = {{"blk.2.ffn_up_exps.weight", 288, 4, w, counts}, {"blk.1.ffn_down.weight", 1280, 1, w2, &one},
+    const qn_imatrix_entry e[] = {{"blk.2.ffn_up_exps.weight", 288, 4, w, counts},
+                                  {"blk.1.ffn_down.weight", 1280, 1, w2, &one},
                                   {"blk.9.none.weight", 4, 1, w, counts}};
     write_imatrix(at("i.gguf"), e, 3);
     assert_int_equal(quantise(at("a.gguf"), at("p.gguf"), "Q4_K_S", 2, NULL, NULL, &err), QN_OK);
@@ -398,7 +429,8 @@ static void test_weighted(void **state)
                            weighted_error(at("a.gguf"), at("p.gguf"), "blk.2.ffn_up_exps.weight", w);
     const double down = weighted_error(at("a.gguf"), at("w.gguf"), "blk.1.ffn_down.weight", w2) /
                         weighted_error(at("a.gguf"), at("p.gguf"), "blk.1.ffn_down.weight", w2);
-    printf("figure: weighted square error with an importance matrix: %.2f (experts), %.2f (dense) of that without\n", experts, down);
+    printf("figure: weighted square error with an importance matrix: %.2f (experts), %.2f (dense) of that without\n",
+           experts, down);
     assert_true(experts < 0.9 && down < 0.9);
     qn_gguf *g = open_file(at("w.gguf"));
     int64_t v = 0;
@@ -503,7 +535,8 @@ static void test_no_memory(void **state)
 static void test_damaged(void **state)
 {
     (void)state;
-    const tensor few[] = {{"token_embd.weight", QN_F32, 2, {256, 4}}, {"blk.%d.ffn_down_exps.weight", QN_F32, 3, {64, 2, 3}}};
+    const tensor few[] = {{"token_embd.weight", QN_F32, 2, {256, 4}},
+                          {"blk.%d.ffn_down_exps.weight", QN_F32, 3, {64, 2, 3}}};
     const model m = {"llama", 2, 3, 2, 2, few, 2};
     size_t n, taken = 0;
     uint64_t seed = 11;

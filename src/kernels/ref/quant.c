@@ -45,8 +45,8 @@ static void clean_values(const float *src, float *x, uint32_t n)
     }
 }
 
-/* Weights relative to the block's largest, so that no sum overflows; not below a millionth of it, so that a sub-block which
- * matters to nobody is still fitted. */
+/* Weights relative to the block's largest, so that no sum overflows; not below a millionth of it, so that a sub-block
+ * which matters to nobody is still fitted. */
 static void clean_weights(const float *importance, float *w, uint32_t n)
 {
     float top = 0;

@@ -1,8 +1,8 @@
 /* quant_fit.c - the two searches that every quantiser is made of.
  *
- * For a fixed scale the best q are the nearest levels; for fixed q the best scale is a least-squares solution. Neither step
- * can make the error larger, so alternating them descends, but only to the nearest valley. Which valley is good is found by
- * a grid of starting scales around the one that maps the extreme element to the last level.
+ * For a fixed scale the best q are the nearest levels; for fixed q the best scale is a least-squares solution. Neither
+ * step can make the error larger, so alternating them descends, but only to the nearest valley. Which valley is good is
+ * found by a grid of starting scales around the one that maps the extreme element to the last level.
  *
  * One evaluation is one pass over the elements with eight independent sums, in a form that compilers vectorise: clamp,
  * round by adding 1.5 * 2^23 (to nearest, ties to even; |t| < 2^22 after the clamp), multiply, add. */
@@ -27,13 +27,14 @@ static float total(const float a[LANES])
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
-/* Index of the value of IQ4 nearest to t. Its 15 borders, counted from the first value, lie more than 8 apart: so a cell
- * of width 8 has at most one, and `below[cell]` borders lie before the cell. */
+/* Index of the value of IQ4 nearest to t. Its 15 borders, counted from the first value, lie more than 8 apart: so a
+ * cell of width 8 has at most one, and `below[cell]` borders lie before the cell. */
 static inline int nearest_iq4(float t)
 {
-    static const uint8_t below[31] = {0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4,  5,  5,  6,  7, 7,
+    static const uint8_t below[31] = {0, 0, 1, 1,  1,  2,  2,  3,  3,  4,  4,  5,  5,  6,  7, 7,
                                       8, 9, 9, 10, 11, 11, 12, 12, 13, 13, 14, 14, 14, 15, 15};
-    static const float border[16] = {11.5f, 33.5f, 53, 70, 85, 98.5f, 111, 122.5f, 134, 146, 158.5f, 172.5f, 188, 206, 228, 1e9f};
+    static const float border[16] = {11.5f, 33.5f, 53,     70,     85,  98.5f, 111, 122.5f,
+                                     134,   146,   158.5f, 172.5f, 188, 206,   228, 1e9f};
     float u = t + 127;
     u = u < 0 ? 0 : u;
     u = u > 240 ? 240 : u;
@@ -141,8 +142,9 @@ void qn__codes_scale(const float *x, int n, qn__levels levels, float d, uint8_t 
 {
     float inverse = d != 0 ? 1 / d : 0;
     for (int i = 0; i < n; i++)
-        code[i] = (uint8_t)(levels.table ? nearest_iq4(x[i] * inverse)
-                                         : (int)nearest(x[i] * inverse, (float)levels.lo, (float)levels.hi) - levels.lo);
+        code[i] =
+            (uint8_t)(levels.table ? nearest_iq4(x[i] * inverse)
+                                   : (int)nearest(x[i] * inverse, (float)levels.lo, (float)levels.hi) - levels.lo);
 }
 
 /* ---- x ~ d q + m ------------------------------------------------------------------------------------------------- */
@@ -152,8 +154,8 @@ typedef struct line {
     double gain; /* what the fit takes off sum w x^2 */
 } line;
 
-/* What one search is about: n elements and their range; x is taken relative to lo, so that nothing cancels and the gains
- * of all candidates compare. */
+/* What one search is about: n elements and their range; x is taken relative to lo, so that nothing cancels and the
+ * gains of all candidates compare. */
 typedef struct span {
     const float *x, *w;
     int n;
@@ -175,7 +177,8 @@ static line fit_line(const span *p, float inverse, float from)
             sqq[l] += wq * q;
             sxq[l] += wq * v;
         }
-    double a = (double)total(s1), b = (double)total(sx), c = (double)total(sq), e = (double)total(sqq), f = (double)total(sxq);
+    double a = (double)total(s1), b = (double)total(sx), c = (double)total(sq), e = (double)total(sqq),
+           f = (double)total(sxq);
     double det = a * e - c * c, d = 0, m = b / a, lo = (double)p->lo;
     if (det > 0) {
         d = (a * f - b * c) / det;
@@ -206,7 +209,8 @@ static void range_of(span *p, float least)
 /* `range`: the elements whose range is stepped through; p->lo stays the origin. */
 static void search_line(const span *p, const span *range, line *best)
 {
-    static const float offset[] = {-0.9f, -0.7f, -0.5f, -0.35f, -0.2f, -0.1f, 0, 0.1f, 0.2f, 0.35f, 0.5f, 0.7f, 0.9f, 1.1f, 1.3f};
+    static const float offset[] = {-0.9f, -0.7f, -0.5f, -0.35f, -0.2f, -0.1f, 0,   0.1f,
+                                   0.2f,  0.35f, 0.5f,  0.7f,   0.9f,  1.1f,  1.3f};
     for (size_t k = 0; k < sizeof offset / sizeof *offset; k++) {
         line now = fit_line(p, (p->top + offset[k]) / (range->hi - range->lo), range->lo - p->lo);
         if (now.gain > best->gain)

@@ -23,8 +23,8 @@ typedef struct qn__levels {
     bool table;
 } qn__levels;
 
-/* The d that minimises sum w (x - d q)^2 with each q the nearest level; *energy (may be NULL) is sum w q^2. Any sign of d
- * when the levels are not symmetric, else d >= 0. 0 when all x are. n is a multiple of 8, at most 32. */
+/* The d that minimises sum w (x - d q)^2 with each q the nearest level; *energy (may be NULL) is sum w q^2. Any sign of
+ * d when the levels are not symmetric, else d >= 0. 0 when all x are. n is a multiple of 8, at most 32. */
 float qn__fit_scale(const float *x, const float *w, int n, qn__levels levels, float *energy);
 /* For a given d: the error, and q as codes from 0 (the level lo, or the first of the table). */
 float qn__error_scale(const float *x, const float *w, int n, qn__levels levels, float d);

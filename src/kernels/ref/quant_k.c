@@ -1,5 +1,5 @@
-/* quant_k.c - the K types and IQ4_XS: 256 elements in sub-blocks of 16 or 32 whose scales (and minimums) are integers times
- * the block's own scale. The layouts are drawn in dequant_k.c.
+/* quant_k.c - the K types and IQ4_XS: 256 elements in sub-blocks of 16 or 32 whose scales (and minimums) are integers
+ * times the block's own scale. The layouts are drawn in dequant_k.c.
  *
  * Two families, each in the same three steps:
  *
@@ -175,7 +175,8 @@ static int clamp_round(float v, int most)
 }
 
 /* The best pair of integers near the wishes for one sub-block. */
-static float choose_pair(const float *x, const float *w, const affine_kind *k, affine *b, int i, float wish_s, float wish_m)
+static float choose_pair(const float *x, const float *w, const affine_kind *k, affine *b, int i, float wish_s,
+                         float wish_m)
 {
     float best = INFINITY;
     int s0 = clamp_round(wish_s, k->most), m0 = clamp_round(wish_m, k->most), at = i * k->length;
@@ -196,7 +197,8 @@ static float choose_pair(const float *x, const float *w, const affine_kind *k, a
     return best;
 }
 
-static void choose_pairs(const float *x, const float *w, const affine_kind *k, const float *scale, const float *min, affine *b)
+static void choose_pairs(const float *x, const float *w, const affine_kind *k, const float *scale, const float *min,
+                         affine *b)
 {
     b->error = 0;
     for (int i = 0; i * k->length < ELEMENTS; i++)
