@@ -6,13 +6,23 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "model/convert_int.h"
 
 enum { MAX_NOTES = 1 << 30 };
 
+/* Renaming the output over a shard would destroy what it was made of. */
+static bool apart(qn__cv *c)
+{
+    for (size_t i = 0; i < c->n_files; i++)
+        if (qn__same_file(qn__st_name(c->files[i]), c->o->out))
+            return qn__cv_fail(c, QN_EINVAL, c->o->out, "is one of the inputs; name another output");
+    return true;
+}
+
 static qn_status run(qn__cv *c)
 {
-    if (qn__cv_source_open(c) && qn__cv_config_open(c) && qn__cv_sizes(c) && qn__cv_plan(c)) {
+    if (qn__cv_source_open(c) && apart(c) && qn__cv_config_open(c) && qn__cv_sizes(c) && qn__cv_plan(c)) {
         c->status = qn__gguf_create(c->o->out, &c->w, c->err);
         if (c->status == QN_OK && qn__cv_meta(c) && qn__cv_vocab(c) && qn__cv_write(c)) {
             c->status = qn__gguf_commit(c->w, c->err);
