@@ -231,6 +231,8 @@ static qn_status g_dict(jrun *r, const jcall *c, jval *out)
     jval d;
     if (c->n_pos > 1)
         return qn__j_type(r, "dict expected at most 1 argument, got %u", (unsigned)c->n_pos);
+    if (c->n_pos && c->pos[0].kind == J_UNDEF)
+        return qn__j_undef_used(r, c->pos[0]);
     J_TRY(qn__j_dict_new(r, 0, &d));
     if (c->n_pos && c->pos[0].kind == J_DICT) {
         for (uint32_t i = 0; i < c->pos[0].u.dict->n; i++)
