@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "kernels/f16.h"
+#include "kernels/quant.h"
 #include "model/convert_int.h"
 
 enum { CHUNK = 4 << 20 }; /* bytes of floats; a single row may be more */
@@ -106,22 +107,6 @@ static void read_row(const qn__cv_entry *e, const scaling *s, uint64_t row, uint
     }
 }
 
-/* Blocks of 32: scale, then 32 signed bytes. */
-static void quantise_q8_0(const float *f, uint64_t n, unsigned char *out)
-{
-    for (uint64_t i = 0; i < n; i += 32, out += 34) {
-        float most = 0;
-        for (int k = 0; k < 32; k++)
-            most = fmaxf(most, fabsf(f[i + (uint64_t)k]));
-        float d = most / 127, inverse = d > 0 ? 1 / d : 0;
-        uint16_t h = qn__f32_to_f16(d);
-        out[0] = (unsigned char)h;
-        out[1] = (unsigned char)(h >> 8);
-        for (int k = 0; k < 32; k++)
-            out[2 + k] = (unsigned char)(int8_t)lrintf(roundf(f[i + (uint64_t)k] * inverse));
-    }
-}
-
 static bool overflows(const float *f, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
@@ -155,7 +140,7 @@ static bool encode(qn__cv *c, const qn__cv_out *o, const float *f, uint64_t n, u
             memcpy(out + 2 * i, &h, 2);
         }
         break;
-    case QN_Q8_0: quantise_q8_0(f, n, out); break;
+    case QN_Q8_0: qn__quant_row(QN_Q8_0, f, out, (size_t)n, NULL); break;
     default: memcpy(out, f, (size_t)n * 4);
     }
     return true;

@@ -142,8 +142,12 @@ static inline void hf_name_of(const char *arch, const char *gguf, char out[160])
     for (size_t i = 0; i < sizeof hf_other / sizeof *hf_other; i++)
         if (!strcmp(hf_other[i].arch, arch) && !strcmp(hf_other[i].name.gguf, mid))
             to = hf_other[i].name.hf;
-    bool bare = to && (strstr(to, "correction_bias") || strstr(to, "sinks"));
-    (void)snprintf(out, 160, "model.layers.%u.%s%s", layer, to ? to : "UNKNOWN", bare ? "" : dot);
+    if (!to) { /* a layer that is left out: any name of its own */
+        (void)snprintf(out, 160, "model.layers.%u.%s", layer, strchr(gguf + 4, '.') + 1);
+        return;
+    }
+    bool bare = strstr(to, "correction_bias") || strstr(to, "sinks");
+    (void)snprintf(out, 160, "model.layers.%u.%s%s", layer, to, bare ? "" : dot);
 }
 
 /* ---- tensors ---- */
@@ -548,6 +552,42 @@ typedef struct hf_vocab {
     qn_slice *text;
 } hf_vocab;
 
+typedef struct hf_merge {
+    float score;
+    uint64_t id, at; /* where the token is cut */
+} hf_merge;
+
+static inline int hf_by_score(const void *a, const void *b)
+{
+    const hf_merge *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : (x->at > y->at) - (x->at < y->at);
+}
+
+/* SentencePiece has scores, not merges: every way to cut a piece into two pieces is one, the best pieces first. */
+static inline void hf_spm_merges(const hf_vocab *v, const json_t *vocab, json_t *merges)
+{
+    hf_merge *m = NULL;
+    size_t n = 0, cap = 0;
+    for (uint64_t i = 0; i < v->tokens->n; i++)
+        for (size_t k = 1; qn__gguf_arr_int(v->types, i) == 1 && k < v->text[i].n; k++) {
+            const char *s = v->text[i].p;
+            if ((s[k] & 0xC0) == 0x80 || !json_object_getn(vocab, s, k) || !json_object_getn(vocab, s + k, v->text[i].n - k))
+                continue;
+            if (n == cap)
+                m = realloc(m, (cap = cap * 2 + 1024) * sizeof *m);
+            m[n++] = (hf_merge){(float)qn__gguf_arr_float(v->scores, i), i, k};
+        }
+    if (n)
+        qsort(m, n, sizeof *m, hf_by_score);
+    for (size_t i = 0; i < n; i++) {
+        qn_slice s = v->text[m[i].id];
+        json_array_append_new(merges, json_pack("[s%s%]", s.p, (size_t)m[i].at, s.p + m[i].at, s.n - m[i].at));
+    }
+    free(m);
+}
+
 static inline void hf_write_bpe(const hf_folder *f, const qn_gguf *g, const hf_vocab *v, bool spm)
 {
     json_t *vocab = json_object(), *added = json_array(), *merges = json_array();
@@ -574,6 +614,8 @@ static inline void hf_write_bpe(const hf_folder *f, const qn_gguf *g, const hf_v
             json_decref(pair);
     }
     free(m);
+    if (spm)
+        hf_spm_merges(v, vocab, merges);
     qn_slice pre = {0};
     (void)qn__gguf_str(g, "tokenizer.ggml.pre", &pre, NULL);
     char name[64];
@@ -581,7 +623,10 @@ static inline void hf_write_bpe(const hf_folder *f, const qn_gguf *g, const hf_v
     json_t *model = json_pack("{s:s,s:o,s:o,s:b,s:b}", "type", "BPE", "vocab", vocab, "merges", merges, "byte_fallback", spm, "ignore_merges", !strcmp(name, "llama-bpe"));
     if (spm)
         json_object_set_new(model, "unk_token", json_string("<unk>"));
-    json_t *t = json_pack("{s:s,s:o,s:o,s:o}", "version", "1.0", "added_tokens", added, "pre_tokenizer", spm ? json_null() : hf_pre(name), "model", model);
+    json_t *t = json_pack("{s:s,s:o,s:o,s:o}", "version", "1.0", "added_tokens", added, "pre_tokenizer",
+                          spm ? json_pack("{s:s,s:s}", "type", "Metaspace", "prepend_scheme", "first") : hf_pre(name), "model", model);
+    if (!json_object_get(vocab, "<unk>") && spm)
+        json_object_set_new(model, "unk_token", json_null());
     char path[400];
     (void)snprintf(path, sizeof path, "%s/tokenizer.json", f->dir);
     json_dump_file(t, path, 0);

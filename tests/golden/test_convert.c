@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "hf_folder.h"
 #include "quern.h"
@@ -310,6 +311,176 @@ static void test_fp8(void **state)
     assert_int_equal(fp8_trip("llama-yarn", "llama", "LlamaForCausalLM", 32), 1);
 }
 
+/* ---- tokenizers of real size ---- */
+
+/* A folder of a llama of one layer of zeros around the vocabulary of `g`. */
+static void make_around(hf_folder *f, const char *dir, const qn_gguf *g, const hf_options *o)
+{
+    uint64_t n = qn__gguf_kv(g, "tokenizer.ggml.tokens")->n, embed[2] = {n, 8}, ff[2] = {16, 8}, down[2] = {8, 16};
+    static const char *const square[] = {"q", "k", "v", "o"};
+    char name[96];
+    *f = (hf_folder){.config = json_pack("{s:[s],s:i,s:i,s:i,s:i,s:I,s:i,s:f}", "architectures", "LlamaForCausalLM", "hidden_size", 8, "intermediate_size", 16,
+                                         "num_attention_heads", 2, "num_hidden_layers", 1, "vocab_size", (json_int_t)n, "max_position_embeddings", 64, "rms_norm_eps", 1e-5)};
+    (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
+    hf_add(f, "model.embed_tokens.weight", "F16", 2, 2, embed);
+    hf_add(f, "model.norm.weight", "F32", 4, 1, down);
+    hf_add(f, "model.layers.0.input_layernorm.weight", "F32", 4, 1, down);
+    hf_add(f, "model.layers.0.post_attention_layernorm.weight", "F32", 4, 1, down);
+    for (size_t i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof name, "model.layers.0.self_attn.%s_proj.weight", square[i]);
+        hf_add(f, name, "F16", 2, 2, (uint64_t[]){8, 8});
+    }
+    hf_add(f, "model.layers.0.mlp.gate_proj.weight", "F16", 2, 2, ff);
+    hf_add(f, "model.layers.0.mlp.up_proj.weight", "F16", 2, 2, ff);
+    hf_add(f, "model.layers.0.mlp.down_proj.weight", "F16", 2, 2, down);
+    hf_write_weights(f, o);
+    hf_write_config(f);
+    hf_write_tokenizer(f, g, o);
+}
+
+/* How many texts both tokenize alike; fails at the first that they do not. */
+static int same_ids(const char *want, const char *got, char *texts, bool planted)
+{
+    static const char cut[] = "\n__ggml_vocab_test__\n";
+    qn_model *a, *b;
+    qn_err err;
+    int n = 0;
+    if (qn_model_open(want, QN_OPEN_VOCAB, &a, &err) != QN_OK || qn_model_open(got, QN_OPEN_VOCAB, &b, &err) != QN_OK)
+        fail_msg("%s: %s", err.where, err.what);
+    for (char *t = texts, *next; t; t = next) {
+        char *end = strstr(t, cut);
+        next = end ? end + strlen(cut) : NULL;
+        size_t size = end ? (size_t)(end - t) : strlen(t), n_a, n_b;
+        int32_t *x, *y;
+        assert_int_equal(qn_tokenize(a, t, size, true, QN_BOS_NO, &x, &n_a, &err), QN_OK);
+        assert_int_equal(qn_tokenize(b, t, planted && size > 3 ? size - 1 : size, true, QN_BOS_NO, &y, &n_b, &err), QN_OK);
+        bool same = n_a == n_b && !memcmp(x, y, n_a * sizeof *x);
+        qn_free(x);
+        qn_free(y);
+        if (!same && !planted)
+            fail_msg("%s: text %d is cut otherwise", got, n);
+        n += same;
+    }
+    qn_model_close(a);
+    qn_model_close(b);
+    return n;
+}
+
+static int vocab_trip(const char *name, hf_options o)
+{
+    const char *shared = getenv("SHARED") ? getenv("SHARED") : "../shared";
+    char path[512], inp[600], dir[256], out[300], *texts = NULL;
+    qn_gguf *g;
+    hf_folder f;
+    qn_convert_result r;
+    size_t n;
+    (void)snprintf(path, sizeof path, "%s/golden/tokenizers/ggml-vocab-%s.gguf", shared, name);
+    (void)snprintf(inp, sizeof inp, "%s.inp", path);
+    if (qn__gguf_open(path, &g, NULL) != QN_OK || qn__read_file(inp, 1 << 20, &texts, &n, NULL) != QN_OK)
+        return 0;
+    fresh(dir);
+    (void)snprintf(out, sizeof out, "%s.gguf", dir);
+    make_around(&f, dir, g, &o);
+    convert(dir, out, &r);
+    int same = same_ids(path, out, texts, false);
+    assert_true(same_ids(path, out, texts, true) < same);
+    qn_free(texts);
+    qn__gguf_close(g);
+    hf_free(&f);
+    return same;
+}
+
+static void test_vocabularies(void **state)
+{
+    (void)state;
+    int n = vocab_trip("llama-spm", (hf_options){.spm_json = true});
+    if (!n) {
+        print_message("skipped: no vocabularies in the shared data\n");
+        skip();
+    }
+    n += vocab_trip("llama-spm", (hf_options){0}) + vocab_trip("qwen2", (hf_options){0}) + vocab_trip("llama-bpe", (hf_options){0});
+    n += vocab_trip("phi-3", (hf_options){.spm_json = true}) + vocab_trip("starcoder", (hf_options){0});
+    print_message("figure: %d texts tokenized alike by vocabularies and what came of them through tokenizer.json and tokenizer.model\n", n);
+}
+
+/* Layers that guess further tokens are left out, and counted. */
+static void test_further_layers(void **state)
+{
+    (void)state;
+    qn_gguf *want = open_model("glm4moe"), *got;
+    if (!want) {
+        print_message("skipped: no glm4moe.gguf\n");
+        skip();
+    }
+    hf_options o = {0};
+    hf_folder f;
+    char dir[256], out[300];
+    qn_convert_result r;
+    size_t further = 0;
+    fresh(dir);
+    (void)snprintf(out, sizeof out, "%s.gguf", dir);
+    hf_make(&f, dir, want, "glm4moe", "Glm4MoeForCausalLM", &o);
+    for (size_t i = 0; i < f.n; i++)
+        further += strstr(f.t[i].name, "layers.3.") != NULL;
+    json_object_set_new(f.config, "num_hidden_layers", json_integer(3));
+    json_object_set_new(f.config, "num_nextn_predict_layers", json_integer(1));
+    hf_write_config(&f);
+    convert(dir, out, &r);
+    assert_int_equal(r.n_left_out, further);
+    assert_non_null(strstr(r.left_out, "layers.3."));
+    assert_int_equal(qn__gguf_open(out, &got, NULL), QN_OK);
+    further = 0;
+    for (size_t i = 0; i < qn__gguf_n_tensors(want); i++)
+        further += !strncmp(qn__gguf_tensor(want, i)->name.p, "blk.3.", 6);
+    assert_int_equal(qn__gguf_n_tensors(got) + further, qn__gguf_n_tensors(want));
+    for (size_t i = 0; i < qn__gguf_n_tensors(got); i++) {
+        const qn_gguf_tensor *b = qn__gguf_tensor(got, i);
+        char name[160];
+        (void)snprintf(name, sizeof name, "%.*s", (int)b->name.n, b->name.p);
+        const qn_gguf_tensor *a = qn__gguf_find(want, name);
+        assert_non_null(a);
+        assert_int_equal(a->type, b->type);
+        assert_memory_equal(a->data, b->data, a->bytes);
+    }
+    qn__gguf_close(got);
+    qn__gguf_close(want);
+    hf_free(&f);
+}
+
+/* Llama 3.1's rope: factor 8 over 8192, base 500000, heads of 32. By the paper's formula: the first waves are shorter than
+ * 8192 / 4 and keep 1, the last are longer than 8192 and get 8; between them, 1 / ((1 - s) / 8 + s). */
+static void test_llama3_rope(void **state)
+{
+    (void)state;
+    qn_gguf *g = open_model("llama-yarn"), *got;
+    hf_options o = {0};
+    hf_folder f;
+    char dir[256], out[300];
+    qn_convert_result r;
+    fresh(dir);
+    (void)snprintf(out, sizeof out, "%s.gguf", dir);
+    hf_make(&f, dir, g, "llama", "LlamaForCausalLM", &o);
+    json_object_set_new(f.config, "rope_theta", json_real(500000));
+    json_object_set_new(f.config, "rope_scaling", json_pack("{s:s,s:f,s:f,s:f,s:i}", "rope_type", "llama3", "factor", 8.0, "low_freq_factor", 1.0,
+                                                            "high_freq_factor", 4.0, "original_max_position_embeddings", 8192));
+    hf_write_config(&f);
+    convert(dir, out, &r);
+    assert_int_equal(qn__gguf_open(out, &got, NULL), QN_OK);
+    const qn_gguf_tensor *t = qn__gguf_find(got, "rope_freqs.weight");
+    assert_non_null(t);
+    assert_int_equal(t->dims[0], 16);
+    for (int i = 0; i < 16; i++) {
+        float v;
+        double wave = 6.283185307179586 * pow(500000, i / 16.0), s = (8192 / wave - 1) / 3;
+        memcpy(&v, t->data + 4 * i, 4);
+        double want = s >= 1 ? 1 : s <= 0 ? 8 : 1 / ((1 - s) / 8 + s);
+        assert_true(fabs((double)v - want) < 1e-6 * want);
+    }
+    qn__gguf_close(got);
+    qn__gguf_close(g);
+    hf_free(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +488,9 @@ int main(void)
         cmocka_unit_test(test_sharded),
         cmocka_unit_test(test_packed),
         cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_vocabularies),
+        cmocka_unit_test(test_further_layers),
+        cmocka_unit_test(test_llama3_rope),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
