@@ -54,20 +54,31 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
     return st;
 }
 
+/* Snapshots may take a quarter of what pages may, but there are always some. */
+static size_t most_snapshots(const qn_engine *e, int64_t pages)
+{
+    enum { LEAST = 4, MOST = 1024 };
+    size_t n = (size_t)pages * e->page_bytes / 4 / e->state_bytes;
+    return n < LEAST ? LEAST : n > MOST ? MOST : n;
+}
+
 static qn_status open_parts(qn_engine *e, qn_err *err)
 {
     const qn_engine_options *o = &e->o;
     size_t seqs = (size_t)o->max_seqs, rows = (size_t)o->n_chunk + seqs, bytes;
     e->page_bytes = qn__decoder_page_bytes(e->model->decoder, e->kv);
+    e->state_bytes = qn__decoder_state_bytes(e->model->decoder);
     e->n_vocab = e->model->info.n_vocab;
     /* Every running sequence and one of qn_logits may fill its context; what they leave, the kept sequences use. */
     int64_t per_seq = ((int64_t)o->n_ctx + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS, pages = per_seq * (o->max_seqs + 1);
     qn_status st = qn__pages_open(e->page_bytes, pages > INT32_MAX ? INT32_MAX : (int32_t)pages, &e->pages, err);
     if (st)
         return st;
+    if (e->state_bytes)
+        qn__pages_recurrent(e->pages, e->state_bytes, most_snapshots(e, pages));
     if (!qn__mul(seqs * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
-        !(e->tables = qn__calloc(seqs, sizeof *e->tables)))
+        !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
         return qn__fail_mem(err, "engine");
     const qn_context_options c = {.level = e->level, .n_threads = o->n_threads, .max_rows = (int)rows,
                                   .max_out = (int)rows, .n_ctx = o->n_ctx, .kv = e->kv};
@@ -103,6 +114,7 @@ void qn_engine_close(qn_engine *e)
     qn__free_aligned(e->logits);
     qn_free(e->rows);
     qn_free((void *)e->tables);
+    qn_free((void *)e->states);
     qn_free(e);
 }
 
@@ -115,40 +127,61 @@ void qn_engine_get_info(const qn_engine *e, qn_engine_info *out)
 
 /* ---- the step ---- */
 
+bool qn__request_want(qn_request *r, size_t n)
+{
+    size_t at = n / QN_PAGE_TOKENS * QN_PAGE_TOKENS;
+    if (!r->e->state_bytes || !r->seq || at <= r->seq->n_done)
+        return true;
+    for (int i = 0; i < r->n_wants; i++)
+        if (r->wants[i] == at)
+            return true;
+    if (r->n_wants == QN_WANTS)
+        return false;
+    r->wants[r->n_wants++] = at;
+    return true;
+}
+
 /* Take over the longest computed prefix that a kept or running sequence has. The last prompt token is always computed: its
- * logits are wanted. */
+ * logits are wanted. Of a recurrent model, less than what is common may be usable: then the place where the two part is one
+ * where others will part, too, and worth a snapshot. */
 static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
 {
-    size_t limit = r->n_prompt - 1, most = 0;
+    size_t limit = r->n_prompt - 1, most = 0, common = e->state_bytes ? qn__pages_common(e->pages, r->seq, limit) : 0;
     qn_seq *best = qn__pages_find(e->pages, r->seq, limit, &most);
     for (qn_request *o = e->first; o; o = o->next) {
         if (o == r || !o->seq)
             continue;
-        size_t c = qn__seq_common(r->seq, limit, o->seq, o->seq->n_done);
-        if (c > most) {
-            most = c;
+        size_t n = qn__seq_usable(e->pages, r->seq, limit, o->seq);
+        if (n > most) {
+            most = n;
             best = o->seq;
         }
     }
     size_t before = r->seq->n_done;
-    if (!best || most <= before)
-        return QN_OK;
-    qn_status st = qn__seq_adopt(e->pages, r->seq, best, most, err);
-    if (!st)
-        r->timings.cached_tokens += (int32_t)(r->seq->n_done - before);
+    qn_status st = QN_OK;
+    if (best && most > before) {
+        st = qn__seq_adopt(e->pages, r->seq, best, most, err);
+        size_t after = r->seq->n_done; /* 0: taken over in part, which is of no use to a recurrent model */
+        r->timings.cached_tokens = after < before ? 0 : r->timings.cached_tokens + (int32_t)(after - before);
+    }
+    (void)qn__request_want(r, common);
     return st;
 }
 
-/* Is a request that came earlier about to compute a page or more of what r needs next? Then r waits for it. */
+/* Is a request that came earlier about to compute a page or more of what r needs next? Then r waits for it: until less than a
+ * page is left of it, or of a recurrent model to the border at which there will be a snapshot. */
 static bool is_behind(const qn_engine *e, const qn_request *r)
 {
-    for (const qn_request *o = e->first; o != r; o = o->next) {
+    for (qn_request *o = e->first; o != r; o = o->next) {
         if (o->phase != QN_READING || !o->seq)
             continue;
-        size_t done = o->seq->n_done > r->seq->n_done ? o->seq->n_done : r->seq->n_done;
-        if (o->seq->n_done < r->seq->n_done)
+        size_t done = o->seq->n_done;
+        if (done < r->seq->n_done)
             continue;
-        if (qn__seq_common(r->seq, r->n_prompt - 1, o->seq, o->n_prompt) >= done + QN_PAGE_TOKENS)
+        size_t common = qn__seq_common(r->seq, r->n_prompt - 1, o->seq, o->n_prompt);
+        size_t border = common / QN_PAGE_TOKENS * QN_PAGE_TOKENS;
+        if (!e->state_bytes ? common >= done + QN_PAGE_TOKENS
+                            : border > done && border >= r->seq->n_done + QN_PAGE_TOKENS && qn__request_want(o, common))
             return true;
     }
     return false;
@@ -186,8 +219,18 @@ static bool add_rows(qn_engine *e, qn_request *r, qn_step *step, size_t n, bool 
                                            .seq = step->n_seqs, .out = -1};
     if (wants_logits)
         e->rows[step->n_rows - 1].out = r->out = (*n_out)++;
+    e->states[step->n_seqs] = s->state;
     e->tables[step->n_seqs++] = s->pages;
     return true;
+}
+
+/* At most n rows of r, so that its run ends where a snapshot is wanted. */
+static size_t up_to_want(const qn_request *r, size_t n)
+{
+    for (int i = 0; i < r->n_wants; i++)
+        if (r->wants[i] > r->seq->n_done && r->wants[i] - r->seq->n_done < n)
+            n = r->wants[i] - r->seq->n_done;
+    return n;
 }
 
 /* The rows of the next step. */
@@ -201,6 +244,8 @@ static void plan(qn_engine *e, qn_step *step)
         if (r->phase == QN_WRITING)
             (void)add_rows(e, r, step, 1, true, &n_out);
     }
+    for (qn_request *r = e->first; r && e->state_bytes; r = r->next) /* before rows are dealt out: what the others want of them */
+        r->behind |= r->phase == QN_READING && is_behind(e, r);
     size_t room = (size_t)e->o.n_chunk;
     for (qn_request *r = e->first, *next; r && room; r = next) {
         next = r->next;
@@ -214,7 +259,7 @@ static void plan(qn_engine *e, qn_step *step)
             continue;
         }
         r->behind = false;
-        size_t left = r->n_prompt - r->seq->n_done, n = left < room ? left : room;
+        size_t left = r->n_prompt - r->seq->n_done, n = up_to_want(r, left < room ? left : room);
         bool last = n == left, generates = r->max_tokens != 0 && r->n_prompt < (size_t)e->o.n_ctx;
         if (add_rows(e, r, step, n, last && generates, &n_out))
             room -= n;
@@ -235,12 +280,30 @@ static bool step_cancelled(void *arg)
     return gone > 0 && gone * 2 >= total;
 }
 
+/* r has a state that is worth a snapshot. In the output it moves along from page to page: when the sequence is kept, it can be
+ * resumed at its very end, and at the last border when the next prompt has not quite the same end. */
+static void mark(qn_engine *e, qn_request *r, bool reading)
+{
+    size_t at = r->seq->n_done;
+    bool wanted = false;
+    for (int i = 0; i < r->n_wants; i++)
+        wanted = wanted || r->wants[i] == at;
+    if (reading && wanted)
+        qn__seq_mark(e->pages, r->seq, 0);
+    if (reading || at % QN_PAGE_TOKENS != 0)
+        return;
+    qn__seq_mark(e->pages, r->seq, r->moving);
+    r->moving = at;
+}
+
 /* What the step did for r. */
 static void settle(qn_engine *e, qn_request *r, double seconds)
 {
     bool reading = r->phase == QN_READING;
     r->seq->n_done += (size_t)r->n_rows;
     r->n_rows = 0;
+    if (e->state_bytes)
+        mark(e, r, reading);
     if (reading) {
         r->timings.prefill_s += seconds;
         r->news_read = true;
@@ -266,8 +329,10 @@ qn_status qn__engine_step(qn_engine *e, qn_err *err)
 {
     double start = qn__now();
     admit(e);
-    qn_step step = {.rows = e->rows, .pages = e->tables, .logits = e->logits, .cancelled = step_cancelled,
-                    .cancel_arg = e};
+    /* A step that was abandoned half-way has left recurrent states advanced in some layers and not in others, and nothing
+     * brings them back (pages are simply written again): such a step runs to its end. */
+    qn_step step = {.rows = e->rows, .pages = e->tables, .states = e->states, .logits = e->logits,
+                    .cancelled = e->state_bytes ? NULL : step_cancelled, .cancel_arg = e};
     plan(e, &step);
     if (step.n_rows == 0)
         return QN_OK;

@@ -15,6 +15,7 @@
 #include "engine/pages.h"
 #include "engine/sampler.h"
 
+enum { QN_WANTS = 4 };
 typedef enum qn_phase { QN_QUEUED, QN_READING, QN_WRITING, QN_ENDED } qn_phase;
 
 /* A stop string as an automaton (Knuth, Morris, Pratt): `at` bytes of it are matched by the end of the text so far, so each
@@ -43,6 +44,12 @@ struct qn_request {
     int row, n_rows, out; /* rows of the step, row of logits or -1 */
     bool behind;          /* waits for another request that is reading the same prefix */
 
+    /* Of a recurrent model: the page borders of the prompt at which a snapshot is to be kept, and where the one stands that
+     * moves along with the output. */
+    size_t wants[QN_WANTS];
+    int n_wants;
+    size_t moving;
+
     /* What its owner has not seen yet. */
     bool news_read;      /* PREFILL, with: */
     size_t n_read;
@@ -67,15 +74,19 @@ struct qn_engine {
     qn_engine_options o; /* with every default filled in */
     qn_cpu level;
     qn_kv kv;
-    size_t page_bytes;
+    size_t page_bytes, state_bytes; /* state_bytes: 0 unless the model is recurrent */
     int32_t n_vocab;
     qn_request *first, *last;
     int n_running;
     /* Room for a step. */
     qn_row *rows;                       /* [n_chunk + max_seqs] */
     unsigned char *const **tables;      /* [max_seqs] */
+    float **states;                     /* [max_seqs] */
     float *logits;                      /* [max_seqs][n_vocab] */
 };
+
+/* Keep a snapshot when r's prompt has been read up to the page border at or before n. False when it cannot be remembered. */
+bool qn__request_want(qn_request *r, size_t n);
 
 /* Advance every open request. */
 qn_status qn__engine_step(qn_engine *e, qn_err *err);

@@ -25,7 +25,8 @@ static qn_status advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float 
         e->rows[i] = (qn_row){.token = s->tokens[s->n_done + i], .pos = (int32_t)(s->n_done + i),
                               .out = i + n_out < n ? -1 : (int32_t)(i + n_out - n)};
     unsigned char *const *table = s->pages;
-    const qn_step step = {.rows = e->rows, .n_rows = (int)n, .pages = &table, .n_seqs = 1, .logits = out};
+    const qn_step step = {.rows = e->rows, .n_rows = (int)n, .pages = &table, .states = &s->state, .n_seqs = 1,
+                          .logits = out};
     st = qn__context_step(e->context, &step, err);
     if (!st)
         s->n_done += n;

@@ -27,6 +27,7 @@ struct qn_pages {
     size_t n_slabs, cap_slabs;
     qn_seq *newest, *oldest;
     size_t n_kept;
+    qn_snapshots snaps;
 };
 
 qn_status qn__pages_open(size_t page_bytes, int32_t max_pages, qn_pages **out, qn_err *err)
@@ -39,6 +40,11 @@ qn_status qn__pages_open(size_t page_bytes, int32_t max_pages, qn_pages **out, q
     p->free = -1;
     *out = p;
     return QN_OK;
+}
+
+void qn__pages_recurrent(qn_pages *p, size_t state_bytes, size_t max_snapshots)
+{
+    p->snaps = (qn_snapshots){.state_bytes = state_bytes, .max = max_snapshots};
 }
 
 void qn__pages_close(qn_pages *p)
@@ -58,7 +64,7 @@ void qn__pages_close(qn_pages *p)
 
 uint64_t qn__pages_bytes(const qn_pages *p)
 {
-    return (uint64_t)p->n_pages * p->page_bytes;
+    return (uint64_t)p->n_pages * p->page_bytes + (uint64_t)p->snaps.n * p->snaps.state_bytes;
 }
 
 int32_t qn__pages_free(const qn_pages *p)
@@ -109,6 +115,7 @@ static void seq_pop(qn_pages *p, qn_seq *s)
     page_drop(p, s->ids[--s->n_pages]);
     if (s->n_done > s->n_pages * QN_PAGE_TOKENS)
         s->n_done = s->n_pages * QN_PAGE_TOKENS;
+    qn__marks_cut(&p->snaps, &s->marks, s->n_done);
 }
 
 static bool make_slab(qn_pages *p)
@@ -181,6 +188,8 @@ void qn__seq_close(qn_pages *p, qn_seq *s)
         return;
     while (s->n_pages)
         seq_pop(p, s);
+    qn__marks_clear(&p->snaps, &s->marks);
+    qn__free_aligned(s->state);
     qn_free(s->tokens);
     qn_free(s->pages);
     qn_free(s->ids);
@@ -201,6 +210,13 @@ static bool table_room(qn_seq *s, size_t n)
            qn__grow((void **)&s->ids, &s->cap_ids, n, sizeof *s->ids);
 }
 
+static bool state_room(const qn_pages *p, qn_seq *s)
+{
+    if (p->snaps.state_bytes && !s->state)
+        s->state = qn__alloc_aligned(p->snaps.state_bytes);
+    return s->state || !p->snaps.state_bytes;
+}
+
 static void seq_add(qn_pages *p, qn_seq *s, int32_t id)
 {
     s->ids[s->n_pages] = id;
@@ -210,7 +226,7 @@ static void seq_add(qn_pages *p, qn_seq *s, int32_t id)
 qn_status qn__seq_reserve(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
 {
     size_t want = (n + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS;
-    if (!table_room(s, want))
+    if (!table_room(s, want) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
     while (s->n_pages < want) {
         int32_t id = page_take(p);
@@ -229,10 +245,45 @@ size_t qn__seq_common(const qn_seq *s, size_t limit, const qn_seq *of, size_t of
     return i;
 }
 
+size_t qn__seq_usable(const qn_pages *p, const qn_seq *s, size_t limit, const qn_seq *of)
+{
+    size_t common = qn__seq_common(s, limit, of, of->n_done);
+    if (!p->snaps.state_bytes || (of->state && common == of->n_done))
+        return common;
+    const qn_snapshot *x = qn__snapshot_find(&of->marks, common);
+    return x ? x->at : 0;
+}
+
+/* The state after n tokens, from where qn__seq_usable saw it. */
+static void adopt_state(qn_pages *p, qn_seq *s, const qn_seq *from, size_t n)
+{
+    if (from->state && from->n_done == n) {
+        memcpy(s->state, from->state, p->snaps.state_bytes);
+    } else {
+        qn_snapshot *x = qn__snapshot_find(&from->marks, n);
+        memcpy(s->state, x->state, p->snaps.state_bytes);
+        qn__snapshot_touch(&p->snaps, x);
+    }
+    qn__marks_share(&p->snaps, &s->marks, &from->marks, n);
+}
+
+/* A copy of the partial page `id`; false when there is no memory. It is held meanwhile, for taking a page may drop it. */
+static bool adopt_part(qn_pages *p, qn_seq *s, int32_t id)
+{
+    p->slots[id].refs++;
+    int32_t copy = page_take(p);
+    if (copy >= 0) {
+        memcpy(p->slots[copy].data, p->slots[id].data, p->page_bytes);
+        seq_add(p, s, copy);
+    }
+    page_drop(p, id);
+    return copy >= 0;
+}
+
 qn_status qn__seq_adopt(qn_pages *p, qn_seq *s, qn_seq *from, size_t n, qn_err *err)
 {
     size_t whole = n / QN_PAGE_TOKENS, part = n % QN_PAGE_TOKENS;
-    if (!table_room(s, whole + 1))
+    if (!table_room(s, whole + 1) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
     if (whole * QN_PAGE_TOKENS > s->n_done) {
         while (s->n_pages)
@@ -243,24 +294,22 @@ qn_status qn__seq_adopt(qn_pages *p, qn_seq *s, qn_seq *from, size_t n, qn_err *
         }
         s->n_done = whole * QN_PAGE_TOKENS;
     }
+    if (p->snaps.state_bytes)
+        adopt_state(p, s, from, n);
     if (from->kept) {
         unlink_kept(p, from);
         link_newest(p, from);
     }
-    if (part && s->n_pages > whole) { /* it has computed into this page itself: the same values, so overwrite them */
+    bool got = true;
+    if (part && s->n_pages > whole) /* it has computed into this page itself: the same values, so overwrite them */
         memcpy(s->pages[whole], from->pages[whole], p->page_bytes);
+    else if (part)
+        got = adopt_part(p, s, from->ids[whole]);
+    if (got) {
         s->n_done = n;
-    } else if (part) {
-        /* Taking a page may drop the very one to be copied: hold it meanwhile. */
-        int32_t src = from->ids[whole];
-        p->slots[src].refs++;
-        int32_t id = page_take(p);
-        if (id >= 0) {
-            memcpy(p->slots[id].data, p->slots[src].data, p->page_bytes);
-            seq_add(p, s, id);
-            s->n_done = n;
-        }
-        page_drop(p, src);
+    } else if (p->snaps.state_bytes) { /* the state is ahead of the pages: begin anew */
+        while (s->n_pages)
+            seq_pop(p, s);
     }
     return QN_OK;
 }
@@ -270,7 +319,7 @@ qn_seq *qn__pages_find(qn_pages *p, const qn_seq *s, size_t limit, size_t *n)
     qn_seq *best = NULL;
     size_t most = 0;
     for (qn_seq *k = p->newest; k; k = k->older) {
-        size_t c = qn__seq_common(s, limit, k, k->n_done);
+        size_t c = qn__seq_usable(p, s, limit, k);
         if (c > most) {
             most = c;
             best = k;
@@ -280,25 +329,57 @@ qn_seq *qn__pages_find(qn_pages *p, const qn_seq *s, size_t limit, size_t *n)
     return best;
 }
 
+size_t qn__pages_common(const qn_pages *p, const qn_seq *s, size_t limit)
+{
+    size_t most = 0;
+    for (const qn_seq *k = p->newest; k; k = k->older) {
+        size_t c = qn__seq_common(s, limit, k, k->n_done);
+        most = c > most ? c : most;
+    }
+    return most;
+}
+
+void qn__seq_mark(qn_pages *p, qn_seq *s, size_t instead)
+{
+    if (instead)
+        qn__marks_drop(&p->snaps, &s->marks, instead);
+    if (s->state)
+        qn__snapshot_copy(&p->snaps, &s->marks, s->n_done, s->state);
+}
+
+/* Drop from the kept what is a part of s. True when s is a part of one of them, which then has its snapshots too. */
+static bool merge_kept(qn_pages *p, qn_seq *s)
+{
+    bool known = false;
+    for (qn_seq *k = p->newest, *older; k && !known; k = older) {
+        older = k->older;
+        size_t c = qn__seq_common(s, s->n_done, k, k->n_done);
+        if (c == s->n_done) {
+            unlink_kept(p, k);
+            link_newest(p, k);
+            qn__marks_share(&p->snaps, &k->marks, &s->marks, c);
+            known = true;
+        } else if (c == k->n_done) {
+            qn__marks_share(&p->snaps, &s->marks, &k->marks, c);
+            unlink_kept(p, k);
+            qn__seq_close(p, k);
+        }
+    }
+    return known;
+}
+
 void qn__pages_keep(qn_pages *p, qn_seq *s)
 {
     s->n_tokens = s->n_done;
     size_t want = (s->n_done + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS;
     while (s->n_pages > want) /* reserved for tokens that never came */
         page_drop(p, s->ids[--s->n_pages]);
-    for (qn_seq *k = p->newest, *older; k && s->n_done; k = older) {
-        older = k->older;
-        size_t c = qn__seq_common(s, s->n_done, k, k->n_done);
-        if (c == s->n_done) { /* k has all of it */
-            unlink_kept(p, k);
-            link_newest(p, k);
-            s->n_done = 0;
-        } else if (c == k->n_done) {
-            unlink_kept(p, k);
-            qn__seq_close(p, k);
-        }
+    if (s->state) { /* where it ends, it can be resumed */
+        qn__snapshot_give(&p->snaps, &s->marks, s->n_done, s->state);
+        s->state = NULL;
     }
-    if (s->n_done == 0) {
+    bool lost = p->snaps.state_bytes && !qn__snapshot_find(&s->marks, s->n_done);
+    if (s->n_done == 0 || lost || merge_kept(p, s)) {
         qn__seq_close(p, s);
         return;
     }

@@ -107,6 +107,7 @@ qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request 
         qn__detok_init(&r->detok, e->model->tokenizer, o->show_special);
         r->detok.at_start = false; /* the output continues the prompt: its first space is text */
     }
+    (void)qn__request_want(r, r->n_prompt - 1);
     r->prev = e->last;
     *(e->last ? &e->last->next : &e->first) = r;
     e->last = r;

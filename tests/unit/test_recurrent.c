@@ -1,0 +1,443 @@
+/* Recurrent models through the engine: a sequence's state beside its pages, snapshots of it, and what is resumed from them.
+ * Everything is compared, by the bytes of all logits that it samples from, with the same prompt alone in a new engine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/engine.h"
+
+#define OK(x)                                                                                                          \
+    do {                                                                                                               \
+        qn_err err = {0};                                                                                              \
+        if ((x) != QN_OK)                                                                                              \
+            fail_msg("%s: %s: %s", #x, err.where, err.what);                                                           \
+    } while (0)
+
+enum { GENERATED = 60, LONG = 140 };
+
+static const char *const files[] = {"tests/data/models/nemotron-h.gguf", "tests/data/models/qwen35.gguf"};
+static qn_model *model;
+
+static int open_first(void **state)
+{
+    (void)state;
+    return qn_model_open(files[0], QN_OPEN_FULL, &model, NULL);
+}
+static int open_second(void **state)
+{
+    (void)state;
+    return qn_model_open(files[1], QN_OPEN_FULL, &model, NULL);
+}
+static int close_model(void **state)
+{
+    (void)state;
+    qn_model_close(model);
+    return 0;
+}
+
+static qn_engine_options options(int32_t n_ctx, int32_t n_chunk, int32_t max_seqs, int32_t threads)
+{
+    qn_engine_options o;
+    qn_engine_options_init(&o);
+    o.n_ctx = n_ctx;
+    o.n_chunk = n_chunk;
+    o.max_seqs = max_seqs;
+    o.n_threads = threads;
+    return o;
+}
+
+static qn_engine *engine(int32_t n_chunk, int32_t max_seqs, int32_t threads)
+{
+    const qn_engine_options o = options(16384, n_chunk, max_seqs, threads);
+    qn_engine *e = NULL;
+    OK(qn_engine_open(model, &o, &e, &err));
+    return e;
+}
+
+/* n tokens that differ from another salt's from `shared` on. */
+static void fill(int32_t *t, size_t n, size_t shared, uint32_t salt)
+{
+    for (size_t i = 0; i < n; i++)
+        t[i] = (int32_t)((((uint32_t)i + 1) * 2654435761u + (i < shared ? 0 : salt) * 40503u) >> 9) % 500;
+}
+
+typedef struct answer {
+    uint64_t hash; /* of all logits that were sampled from */
+    int32_t ids[GENERATED + 1];
+    size_t n;
+    qn_end_reason reason;
+    int32_t cached;
+} answer;
+
+static qn_status ask(qn_engine *e, const int32_t *tokens, size_t n, int32_t max, qn_request **out, qn_err *err)
+{
+    qn_request_options o;
+    qn_request_options_init(&o);
+    o.tokens = tokens;
+    o.n_tokens = n;
+    o.max_tokens = max;
+    o.ignore_eos = true;
+    o.sampling.temperature = 1;
+    o.sampling.seed = 7;
+    return qn_request_open(e, &o, out, err);
+}
+
+/* One event of r; false after END or an error. */
+static bool take(qn_request *r, answer *a, qn_status *st, qn_err *err)
+{
+    qn_event ev;
+    *st = qn_request_next(r, &ev, err);
+    if (*st)
+        return false;
+    if (ev.kind == QN_EVENT_TEXT) {
+        assert_int_equal(ev.n_tokens, 1);
+        a->ids[a->n++] = ev.tokens[0];
+        const float *row = r->e->logits + (size_t)r->out * (size_t)r->e->n_vocab;
+        a->hash = a->hash * 31 + qn__hash((const char *)row, (size_t)r->e->n_vocab * sizeof *row);
+    }
+    if (ev.kind != QN_EVENT_END)
+        return true;
+    a->reason = ev.reason;
+    a->cached = ev.timings.cached_tokens;
+    return false;
+}
+
+static qn_status try_talk(qn_engine *e, const int32_t *tokens, size_t n, int32_t max, answer *a, qn_err *err)
+{
+    qn_request *r = NULL;
+    *a = (answer){0};
+    qn_status st = ask(e, tokens, n, max, &r, err);
+    while (!st && take(r, a, &st, err))
+        ;
+    qn_request_close(r);
+    return st;
+}
+
+static answer talk(qn_engine *e, const int32_t *tokens, size_t n, int32_t max)
+{
+    answer a;
+    OK(try_talk(e, tokens, n, max, &a, &err));
+    return a;
+}
+
+static answer alone(const int32_t *tokens, size_t n, int32_t max)
+{
+    qn_engine *e = engine(512, 1, 1);
+    answer a = talk(e, tokens, n, max);
+    assert_int_equal(a.cached, 0);
+    qn_engine_close(e);
+    return a;
+}
+
+static void same(const answer *a, const answer *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->ids, b->ids, a->n * sizeof *a->ids);
+    assert_true(a->hash == b->hash);
+}
+
+/* ---- the same bytes ---- */
+
+static void chunked_and_batched(void **state)
+{
+    (void)state;
+    int32_t t[LONG], other[3][LONG];
+    fill(t, LONG, LONG, 0);
+    answer want = alone(t, LONG, 5), got;
+    static const int32_t chunks[] = {1, 7, 100};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        qn_engine *e = engine(chunks[i], 2, 2);
+        got = talk(e, t, LONG, 5);
+        same(&got, &want);
+        qn_engine_close(e);
+    }
+    qn_engine *e = engine(50, 4, 2);
+    qn_request *r[3], *watched;
+    for (uint32_t i = 0; i < 3; i++) {
+        fill(other[i], LONG, 0, i + 1);
+        OK(ask(e, other[i], 30 + 40 * i, 10, &r[i], &err));
+    }
+    OK(ask(e, t, LONG, 5, &watched, &err));
+    qn_status st;
+    got = (answer){0};
+    while (take(watched, &got, &st, NULL))
+        ;
+    same(&got, &want);
+    for (size_t i = 0; i < 3; i++) {
+        answer a = {0}, b = alone(other[i], 30 + 40 * i, 10);
+        qn_event ev = {0};
+        while (ev.kind != QN_EVENT_END) {
+            OK(qn_request_next(r[i], &ev, &err));
+            for (size_t k = 0; ev.kind == QN_EVENT_TEXT && k < ev.n_tokens; k++)
+                a.ids[a.n++] = ev.tokens[k];
+        }
+        assert_int_equal(a.n, b.n);
+        assert_memory_equal(a.ids, b.ids, a.n * sizeof *a.ids);
+    }
+    qn_engine_close(e);
+}
+
+static void logits_are_chunked(void **state)
+{
+    (void)state;
+    enum { ROWS = 20 };
+    int32_t t[LONG];
+    fill(t, LONG, LONG, 0);
+    qn_engine *a = engine(512, 1, 1), *b = engine(9, 1, 2);
+    size_t n = (size_t)a->n_vocab * ROWS;
+    float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
+    (void)talk(b, t, LONG, 3); /* leaves something behind that must not matter */
+    OK(qn_logits(a, t, LONG, ROWS, x, &err));
+    OK(qn_logits(b, t, LONG, ROWS, y, &err));
+    assert_memory_equal(x, y, n * sizeof *x);
+    free(x);
+    free(y);
+    qn_engine_close(a);
+    qn_engine_close(b);
+}
+
+/* ---- resuming ---- */
+
+static void resumed(void **state)
+{
+    (void)state;
+    int32_t t[LONG + GENERATED + 10];
+    fill(t, LONG, LONG, 0);
+    qn_engine *e = engine(64, 2, 1);
+    answer first = alone(t, LONG, GENERATED), a = talk(e, t, LONG, GENERATED);
+    same(&a, &first);
+    assert_int_equal(a.cached, 0);
+
+    a = talk(e, t, LONG, GENERATED); /* again: from the last border of the prompt */
+    same(&a, &first);
+    assert_int_equal(a.cached, 128);
+
+    memcpy(t + LONG, first.ids, GENERATED * sizeof *t); /* the conversation goes on: from where the first one ended */
+    fill(t + LONG + GENERATED, 10, 0, 5);
+    answer want = alone(t, LONG + GENERATED + 10, 3);
+    a = talk(e, t, LONG + GENERATED + 10, 3);
+    same(&a, &want);
+    assert_int_equal(a.cached, LONG + GENERATED - 1);
+
+    t[LONG + GENERATED - 3] ^= 1; /* the end of the answer comes back changed: from the last border of the output */
+    want = alone(t, LONG + GENERATED + 10, 3);
+    a = talk(e, t, LONG + GENERATED + 10, 3);
+    same(&a, &want);
+    assert_int_equal(a.cached, 192);
+    t[LONG + 3] ^= 1; /* and near its beginning: from the last border of the prompt */
+    want = alone(t, LONG + GENERATED + 10, 3);
+    a = talk(e, t, LONG + GENERATED + 10, 3);
+    same(&a, &want);
+    assert_int_equal(a.cached, 128);
+    qn_engine_close(e);
+}
+
+static void branches(void **state)
+{
+    (void)state;
+    int32_t t[4][LONG];
+    qn_engine *e = engine(512, 2, 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        fill(t[i], LONG, 90, i + 1);
+        answer want = alone(t[i], LONG, 3), a = talk(e, t[i], LONG, 3);
+        same(&a, &want);
+        assert_int_equal(a.cached, i < 2 ? 0 : 64); /* the second one shows where they part; the others begin there */
+    }
+    qn_engine_close(e);
+
+    e = engine(40, 3, 2); /* side by side: the later ones wait for what the first one reads */
+    qn_request *r[3];
+    for (size_t i = 0; i < 3; i++)
+        OK(ask(e, t[i], LONG, 3, &r[i], &err));
+    for (size_t i = 0; i < 3; i++) {
+        answer want = alone(t[i], LONG, 3), a = {0};
+        qn_event ev = {0};
+        while (ev.kind != QN_EVENT_END) {
+            OK(qn_request_next(r[i], &ev, &err));
+            for (size_t k = 0; ev.kind == QN_EVENT_TEXT && k < ev.n_tokens; k++)
+                a.ids[a.n++] = ev.tokens[k];
+        }
+        assert_int_equal(a.n, want.n);
+        assert_memory_equal(a.ids, want.ids, a.n * sizeof *a.ids);
+        assert_int_equal(ev.timings.cached_tokens, i == 0 ? 0 : 64);
+    }
+    qn_engine_close(e);
+}
+
+/* The harness sees a snapshot that is one bit off. */
+static void planted_fault(void **state)
+{
+    (void)state;
+    int32_t t[LONG];
+    fill(t, LONG, LONG, 0);
+    qn_engine *e = engine(512, 1, 1);
+    answer first = talk(e, t, LONG, 3), again;
+    qn_seq *s;
+    size_t n;
+    OK(qn__seq_open(t, LONG, &s, &err));
+    qn_seq *kept = qn__pages_find(e->pages, s, LONG - 1, &n);
+    assert_int_equal(n, 128);
+    qn_snapshot *x = qn__snapshot_find(&kept->marks, 128);
+    ((unsigned char *)x->state)[e->state_bytes / 2 + 2] ^= 0x40;
+    again = talk(e, t, LONG, 3);
+    assert_int_equal(again.cached, 128);
+    assert_true(again.hash != first.hash);
+    qn__seq_close(e->pages, s);
+    qn_engine_close(e);
+}
+
+/* ---- when things go wrong ---- */
+
+static void cancelled(void **state)
+{
+    (void)state;
+    int32_t t[LONG];
+    fill(t, LONG, LONG, 0);
+    answer want = alone(t, LONG, 5);
+    static const int after[] = {0, 1, 3, 6};
+    for (int k = 0; k < 4; k++) {
+        int steps = after[k];
+        qn_engine *e = engine(30, 1, 1);
+        qn_request *r;
+        qn_event ev = {0};
+        OK(ask(e, t, LONG, 5, &r, &err));
+        for (int i = 0; i < steps; i++)
+            OK(qn_request_next(r, &ev, &err));
+        qn_request_cancel(r);
+        while (ev.kind != QN_EVENT_END)
+            OK(qn_request_next(r, &ev, &err));
+        assert_int_equal(ev.reason, QN_END_CANCELLED);
+        qn_request_close(r);
+        answer a = talk(e, t, LONG, 5); /* goes on where the cancelled one was */
+        same(&a, &want);
+        assert_int_equal(a.cached, steps == 6 ? 128 : 30 * steps);
+        qn_engine_close(e);
+    }
+}
+
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    int32_t t[LONG], many[LONG];
+    fill(t, LONG, LONG, 0);
+    const qn_engine_options o = options(256, 256, 1, 1);
+    qn_engine *e = NULL;
+    OK(qn_engine_open(model, &o, &e, &err));
+    answer want = talk(e, t, LONG, 3);
+    uint64_t pages = (uint64_t)e->page_bytes * (256 / QN_PAGE_TOKENS) * 2, snapshots = pages / 4;
+    if (snapshots < 4 * e->state_bytes)
+        snapshots = 4 * e->state_bytes;
+    for (uint32_t i = 0; i < 16; i++) {
+        qn_engine_info info;
+        fill(many, LONG, 3 * (i % 7), i + 1);
+        (void)talk(e, many, 70 + 7 * (i % 10), 2);
+        qn_engine_get_info(e, &info);
+        assert_true(info.kv_bytes <= pages + snapshots);
+    }
+    answer a = talk(e, t, LONG, 3);
+    same(&a, &want);
+    qn_engine_close(e);
+}
+
+static qn_status life(const int32_t *t, answer *a, answer *b, answer *c, qn_err *err)
+{
+    qn_engine *e = NULL;
+    const qn_engine_options o = options(96, 64, 2, 1);
+    *a = *b = *c = (answer){0};
+    qn_status st = qn_engine_open(model, &o, &e, err);
+    if (!st)
+        st = try_talk(e, t, 70, 2, a, err);
+    if (!st)
+        st = try_talk(e, t, 70, 2, b, err);
+    if (!st)
+        st = try_talk(e, t, 66, 2, c, err);
+    qn_engine_close(e);
+    return st;
+}
+
+static void allocation_fails(void **state)
+{
+    (void)state;
+    int32_t t[LONG];
+    fill(t, LONG, LONG, 0);
+    answer want[3], got[3];
+    uint64_t before = qn__alloc_count(), failed = 0, done_without = 0;
+    OK(life(t, &want[0], &want[1], &want[2], &err));
+    assert_int_equal(want[1].cached, 64);
+    uint64_t total = qn__alloc_count() - before;
+    for (uint64_t i = 1; i <= total; i++) {
+        qn_err err = {0};
+        qn__alloc_fail_at(i);
+        qn_status st = life(t, &got[0], &got[1], &got[2], &err);
+        qn__alloc_fail_at(0);
+        if (st) {
+            assert_int_equal(st, QN_ENOMEM);
+            failed++;
+        } else { /* a snapshot that was not kept: the same answers, perhaps with more to compute */
+            done_without++;
+            for (int k = 0; k < 3; k++)
+                same(&got[k], &want[k]);
+        }
+    }
+    assert_true(failed > 0 && done_without > 0);
+    printf("figure: recurrent: %llu allocations failed one at a time: %llu clean refusals, %llu same answers\n",
+           (unsigned long long)total, (unsigned long long)failed, (unsigned long long)done_without);
+}
+
+/* ---- the store of snapshots by itself ---- */
+
+static void store(void **state)
+{
+    (void)state;
+    qn_snapshots p = {.state_bytes = 64, .max = 3};
+    qn_marks a = {0}, b = {0};
+    float x[16] = {0};
+    for (size_t i = 1; i <= 3; i++) {
+        x[0] = (float)i;
+        qn__snapshot_copy(&p, &a, 64 * i, x);
+    }
+    assert_int_equal(p.n, 3);
+    assert_null(qn__snapshot_find(&a, 63));
+    assert_int_equal(qn__snapshot_find(&a, 191)->at, 128);
+    qn__marks_share(&p, &b, &a, 128);
+    assert_int_equal(b.n, 2);
+    qn__snapshot_touch(&p, b.m[0]);
+    x[0] = 9;
+    qn__snapshot_copy(&p, &b, 300, x); /* the fourth: the one at 128 was unused for longest */
+    assert_int_equal(p.n, 3);
+    assert_int_equal(qn__snapshot_find(&a, 191)->at, 64);
+    assert_int_equal(qn__snapshot_find(&b, 299)->at, 64);
+    assert_true(qn__snapshot_find(&b, 300)->state[0] == 9);
+    qn__marks_clear(&p, &a);
+    assert_int_equal(p.n, 2); /* what b has stays */
+    qn__marks_cut(&p, &b, 100);
+    assert_int_equal(p.n, 1);
+    qn__snapshot_copy(&p, &b, 64, x); /* in place of another */
+    assert_int_equal(p.n, 1);
+    assert_true(qn__snapshot_find(&b, 64)->state[0] == 9);
+    for (size_t i = 2; i < 40; i++)
+        qn__snapshot_copy(&p, &b, 64 * i, x);
+    assert_true(p.n <= 3 && b.n <= QN_MARKS);
+    qn__marks_clear(&p, &b);
+    assert_int_equal(p.n, 0);
+    assert_null(p.newest);
+    assert_null(p.oldest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chunked_and_batched), cmocka_unit_test(logits_are_chunked), cmocka_unit_test(resumed),
+        cmocka_unit_test(branches), cmocka_unit_test(planted_fault), cmocka_unit_test(cancelled),
+        cmocka_unit_test(memory_is_bounded), cmocka_unit_test(allocation_fails), cmocka_unit_test(store),
+    };
+    int bad = cmocka_run_group_tests_name("Mamba-2", tests, open_first, close_model);
+    return bad + cmocka_run_group_tests_name("delta net", tests, open_second, close_model);
+}
