@@ -254,9 +254,10 @@ QN_API qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size
                                        qn_perplexity *out, qn_err *err);
 
 /* Write a random-weight model of a real model's shape, for measuring speed and memory without a download: `shape` as
- * qn_synth_shape lists them, `mixture` "Q4_K_M" or a type for every matrix ("Q8_0", "Q6_K", "Q4_0", "F16", ...). The same
- * call writes the same bytes; the file appears whole or not at all. n_layers > 0 overrides the shape's number. progress may
- * be NULL; it returns false to cancel. */
+ * qn_synth_shape lists them, `mixture` as qn_quantize_type_name does: each matrix gets the type that it has in files of that
+ * name. The same call writes the same bytes; the file appears whole or not at all. n_layers > 0 overrides the shape's number.
+ * progress (bytes of tensors; may be NULL) returns false to cancel. Errors: QN_EINVAL (shape, mixture, layers), QN_EIO,
+ * QN_ECANCELLED, QN_ENOMEM. */
 QN_API qn_status qn_synth(const char *shape, const char *mixture, int n_layers, const char *path,
                           bool (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, qn_err *err);
 /* The i-th shape's name; NULL past the end. */

@@ -201,8 +201,7 @@ static bool wanted(const qn_gguf_tensor *t)
 
 typedef struct facts {
     const qn_mixture *m;
-    bool weighted, tied, seventy;
-    int64_t layers, experts, shared; /* shared: query heads per key-value head */
+    qn_mixture_model is;
     int n_values, i_value, i_down;
 } facts;
 
@@ -211,13 +210,13 @@ static bool holds(when w, const facts *f, int i, int n)
     switch (w) {
     case NEVER: return false;
     case ALWAYS: return true;
-    case SHARED_4: return f->shared >= 4;
+    case SHARED_4: return f->is.shared >= 4;
     case FIRST_2: return i < 2;
     case FIRST_4: return i < 4;
     case SIXTEENTH: return i < n / 16;
     case EIGHTH: return i < n / 8;
-    case EIGHTH_P: return i < n / 8 && !f->weighted;
-    case EIGHTH_W: return i < n / 8 && f->weighted;
+    case EIGHTH_P: return i < n / 8 && !f->is.weighted;
+    case EIGHTH_W: return i < n / 8 && f->is.weighted;
     case MORE: return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
     }
     return false;
@@ -232,16 +231,16 @@ static qn_type except(const exception *e, const facts *f, int i, int n)
 static qn_type choose_value(facts *f)
 {
     qn_type t = except(&f->m->value, f, f->i_value++, f->n_values);
-    if (f->seventy && (t == QN_Q3_K || t == QN_Q4_K))
+    if (f->is.seventy && (t == QN_Q3_K || t == QN_Q4_K))
         t = QN_Q5_K;
-    return f->experts == 8 ? QN_Q8_0 : t;
+    return f->is.experts == 8 ? QN_Q8_0 : t;
 }
 
 /* In models with experts the tensors of a layer are several, and not in order in every file: their name counts. */
 static qn_type choose_down(facts *f, qn_slice name)
 {
     int place = f->i_down++;
-    return except(&f->m->down, f, f->experts > 1 && layer_of(name) >= 0 ? layer_of(name) : place, (int)f->layers);
+    return except(&f->m->down, f, f->is.experts > 1 && layer_of(name) >= 0 ? layer_of(name) : place, (int)f->is.layers);
 }
 
 static qn_type choose(facts *f, const qn_gguf_tensor *t)
@@ -250,7 +249,7 @@ static qn_type choose(facts *f, const qn_gguf_tensor *t)
     role r = role_of(t->name);
     if (m->base == QN_F32 || m->base == QN_F16 || m->base == QN_BF16)
         return m->base;
-    if (r == OUTPUT || (r == EMBEDDING && f->tied)) {
+    if (r == OUTPUT || (r == EMBEDDING && f->is.tied)) {
         bool divides = t->dims[0] % qn__type_info((uint32_t)m->base)->block == 0;
         return m->experts_only || !divides || m->base == QN_Q8_0 ? QN_Q8_0 : QN_Q6_K;
     }
@@ -259,10 +258,10 @@ static qn_type choose(facts *f, const qn_gguf_tensor *t)
     switch (r) {
     case EMBEDDING: return m->embedding ? m->embedding : m->base;
     case VALUE: return choose_value(f);
-    case KEY: return f->experts == 8 ? QN_Q8_0 : m->base;
+    case KEY: return f->is.experts == 8 ? QN_Q8_0 : m->base;
     case DOWN: return choose_down(f, t->name);
     case ATTN_OUTPUT: {
-        qn_type o = f->experts == 8 ? m->output8 : m->output;
+        qn_type o = f->is.experts == 8 ? m->output8 : m->output;
         return o ? o : m->base;
     }
     default: return m->base;
@@ -315,7 +314,7 @@ static qn_status number(const qn_gguf *g, qn_slice arch, const char *key, int64_
     return qn__gguf_int(g, full, 0, LARGEST, fallback, out, err);
 }
 
-static qn_status read_facts(const qn_gguf *g, facts *f, qn_err *err)
+static qn_status read_model(const qn_gguf *g, qn_mixture_model *f, qn_err *err)
 {
     qn_slice arch = {0};
     int64_t heads, kv_heads;
@@ -330,27 +329,17 @@ static qn_status read_facts(const qn_gguf *g, facts *f, qn_err *err)
         (s = number(g, arch, "attention.head_count_kv", heads, &kv_heads, err)) != QN_OK)
         return s;
     f->shared = kv_heads > 0 ? heads / kv_heads : 0;
-    /* The 70B of 80 layers, whose values are an eighth of its queries. */
     f->seventy =
         f->layers == 80 && f->shared > 1 && (equals(arch, "llama") || equals(arch, "qwen2") || equals(arch, "deci"));
     f->tied = !qn__gguf_find(g, "output.weight");
     return QN_OK;
 }
 
-qn_status qn__mixture_plan(const qn_mixture *m, const qn_gguf *g, bool weighted, qn_planned **out, qn_err *err)
+void qn__mixture_assign(const qn_mixture *m, const qn_mixture_model *model, qn_planned *plan, size_t n)
 {
-    size_t n = qn__gguf_n_tensors(g);
-    facts f = {.m = m, .weighted = weighted};
-    qn_status s = read_facts(g, &f, err);
-    if (s != QN_OK)
-        return s;
-    qn_planned *plan = qn__calloc(n ? n : 1, sizeof *plan);
-    if (!plan)
-        return qn__fail_mem(err, qn__gguf_name(g));
-    for (size_t i = 0; i < n; i++) {
-        plan[i].tensor = qn__gguf_tensor(g, i);
+    facts f = {.m = m, .is = *model};
+    for (size_t i = 0; i < n; i++)
         f.n_values += role_of(plan[i].tensor->name) == VALUE;
-    }
     qsort(plan, n, sizeof *plan, by_layer);
     for (size_t i = 0; i < n; i++) {
         const qn_gguf_tensor *t = plan[i].tensor;
@@ -361,6 +350,21 @@ qn_status qn__mixture_plan(const qn_mixture *m, const qn_gguf *g, bool weighted,
         plan[i].type = fit_row(ideal, t->dims[0]);
         plan[i].fallback = plan[i].type != ideal;
     }
+}
+
+qn_status qn__mixture_plan(const qn_mixture *m, const qn_gguf *g, bool weighted, qn_planned **out, qn_err *err)
+{
+    size_t n = qn__gguf_n_tensors(g);
+    qn_mixture_model model = {.weighted = weighted};
+    qn_status s = read_model(g, &model, err);
+    if (s != QN_OK)
+        return s;
+    qn_planned *plan = qn__calloc(n ? n : 1, sizeof *plan);
+    if (!plan)
+        return qn__fail_mem(err, qn__gguf_name(g));
+    for (size_t i = 0; i < n; i++)
+        plan[i].tensor = qn__gguf_tensor(g, i);
+    qn__mixture_assign(m, &model, plan, n);
     *out = plan;
     return QN_OK;
 }

@@ -25,4 +25,16 @@ uint32_t qn__mixture_file_type(const qn_mixture *m);
  * QN_ENOMEM. */
 qn_status qn__mixture_plan(const qn_mixture *m, const qn_gguf *g, bool weighted, qn_planned **out, qn_err *err);
 
+/* What the rules ask about a model. */
+typedef struct qn_mixture_model {
+    int64_t layers, experts, shared; /* shared: query heads per key-value head */
+    bool tied;                       /* token_embd is the output matrix too */
+    bool weighted;                   /* there is an importance matrix */
+    bool seventy;                    /* the 70B of 80 layers, whose values are an eighth of its queries */
+} qn_mixture_model;
+
+/* The same for tensors that are in no file yet: plan[i].tensor says name, dims and the type in case it stays; the plan
+ * is sorted and each tensor's type set. */
+void qn__mixture_assign(const qn_mixture *m, const qn_mixture_model *model, qn_planned *plan, size_t n);
+
 #endif
