@@ -35,11 +35,23 @@ qn_cpu qn__cpu_best(void)
     if ((b & (avx2 | bmi2)) != (avx2 | bmi2))
         return QN_CPU_REF;
     const unsigned f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31, vnni = 1u << 11;
-    if ((saved & 0xE6) != 0xE6 /* and opmask, ZMM state */ || (b & (f | dq | cd | bw | vl)) != (f | dq | cd | bw | vl) ||
-        !(c & vnni))
+    if ((saved & 0xE6) != 0xE6 /* and opmask, ZMM state */ ||
+        (b & (f | dq | cd | bw | vl)) != (f | dq | cd | bw | vl) || !(c & vnni))
         return QN_CPU_AVX2;
     return QN_CPU_AVX512;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+qn_cpu qn__cpu_best(void)
+{
+    const unsigned long asimd = 1ul << 1, asimddp = 1ul << 20, i8mm = 1ul << 13; /* HWCAP, HWCAP, HWCAP2 */
+    unsigned long has = getauxval(AT_HWCAP);
+    if ((has & (asimd | asimddp)) != (asimd | asimddp))
+        return QN_CPU_REF;
+    return getauxval(AT_HWCAP2) & i8mm ? QN_CPU_I8MM : QN_CPU_NEON;
+}
+
 #else
 qn_cpu qn__cpu_best(void)
 {
@@ -47,7 +59,16 @@ qn_cpu qn__cpu_best(void)
 }
 #endif
 
+#if defined(__x86_64__)
+#define NAMES "ref, avx2, avx512"
 static const char *const names[QN_CPU__COUNT] = {"ref", "avx2", "avx512"};
+#elif defined(__aarch64__)
+#define NAMES "ref, neon, i8mm"
+static const char *const names[QN_CPU__COUNT] = {"ref", "neon", "i8mm"};
+#else
+#define NAMES "ref"
+static const char *const names[QN_CPU__COUNT] = {"ref"};
+#endif
 
 const char *qn__cpu_name(qn_cpu level)
 {
@@ -75,7 +96,7 @@ qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err)
         *out = (qn_cpu)i;
         return QN_OK;
     }
-    return qn__fail(err, QN_EINVAL, where, "\"%s\" is not one of ref, avx2, avx512", name);
+    return qn__fail(err, QN_EINVAL, where, "\"%s\" is not one of " NAMES, name);
 }
 
 size_t qn_cpu_levels(const char **out, size_t cap)

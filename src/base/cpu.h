@@ -4,15 +4,25 @@
 
 #include "quern.h"
 
-/* Levels ascend: a machine that has one has those below it. */
-typedef enum qn_cpu { QN_CPU_REF, QN_CPU_AVX2, QN_CPU_AVX512, QN_CPU__COUNT } qn_cpu;
+/* Levels ascend: a machine that has one has those below it. Those of other architectures do not exist here. */
+typedef enum qn_cpu {
+    QN_CPU_REF,
+#if defined(__x86_64__)
+    QN_CPU_AVX2,   /* AVX2, FMA, F16C, BMI2 */
+    QN_CPU_AVX512, /* F, BW, CD, DQ, VL, VNNI */
+#elif defined(__aarch64__)
+    QN_CPU_NEON, /* Advanced SIMD with dot products (SDOT): Cortex-A76, Apple M1 */
+    QN_CPU_I8MM, /* int8 matrix products (SMMLA): Neoverse V1, Apple M2 */
+#endif
+    QN_CPU__COUNT
+} qn_cpu;
 
 const char *qn__cpu_name(qn_cpu level);
-/* The best level of this machine: from CPUID and XCR0 (the OS must save the registers). AVX2 means AVX2, FMA, F16C, BMI2;
- * AVX512 means F, BW, CD, DQ, VL and VNNI. */
+/* The best level of this machine: from CPUID and XCR0 (the OS must save the registers), or from what the kernel tells
+ * of an ARM. */
 qn_cpu qn__cpu_best(void);
-/* `name` NULL: the environment's QUERN_CPU, else the best. Errors: QN_EINVAL for an unknown name, QN_EUNSUPPORTED when the
- * machine does not have it. */
+/* `name` NULL: the environment's QUERN_CPU, else the best. Errors: QN_EINVAL for an unknown name, QN_EUNSUPPORTED when
+ * the machine does not have it. */
 qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err);
 /* Logical processors this process may use. */
 int qn__cpu_count(void);

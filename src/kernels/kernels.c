@@ -4,6 +4,8 @@
 #include "kernels/ref/ref.h"
 #if defined(__x86_64__)
 #include "kernels/x86/x86.h"
+#elif defined(__aarch64__)
+#include "kernels/arm/arm.h"
 #endif
 
 /* The form of activations is the same at every level. */
@@ -14,6 +16,8 @@
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
 #define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
 #define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
+#define NEON(type) [QN_##type] = qn__neon_matmul_##type,
+#define I8MM(type) [QN_##type] = qn__i8mm_matmul_##type,
 #define TYPES(X) QN_OWN_TYPES(X) QN_GENERIC_TYPES(X)
 
 #define OPERATIONS(l)                                                                                                  \
@@ -36,6 +40,12 @@ static const qn_kernels tables[] = {
 #if defined(__x86_64__)
     [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
     [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+#elif defined(__aarch64__)
+    [QN_CPU_NEON] = {.level = QN_CPU_NEON, ACTS, .matmul = {TYPES(NEON)}, OPERATIONS(neon)},
+    [QN_CPU_I8MM] = {.level = QN_CPU_I8MM,
+                     ACTS,
+                     .matmul = {QN_ARM_FLOAT_TYPES(NEON) QN_ARM_QUANT_TYPES(I8MM)},
+                     OPERATIONS(neon)},
 #endif
 };
 

@@ -56,7 +56,7 @@ INLINE void few_rows(const qn_matmul *a, const weight wt, int r, int t, const in
         UNROLL
         for (int i = 0; i < R; i++) {
             const unsigned char *p = w[i] + (size_t)k * wt.size;
-            _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T1);
+            __builtin_prefetch(p + AHEAD, 0, 2);
             acc[i] = vf_fma(wt.load(p), v, acc[i]);
         }
     }
