@@ -7,7 +7,9 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 
 SAN     ?=
-BUILD   := build$(if $(SAN),/$(SAN))
+# CROSS=aarch64-linux-gnu builds for that target with its gcc, beside the native build.
+CROSS   ?=
+BUILD   := build$(if $(CROSS),/$(firstword $(subst -, ,$(CROSS))))$(if $(SAN),/$(SAN))
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SHARED  ?= ../shared
@@ -19,6 +21,10 @@ ifeq ($(origin CC),default)
 CC      := cc
 endif
 AR      := ar
+ifneq ($(CROSS),)
+CC      := $(CROSS)-gcc
+AR      := $(CROSS)-ar
+endif
 OPT     ?= -O2
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
            -Wpointer-arith -Wwrite-strings
@@ -34,14 +40,15 @@ SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -D
 
 PKGS    := jansson libpcre2-8 libutf8proc
 # Prerequisites first: without them pkg-config fails with a riddle. `deps` is a no-op when everything is there.
-ifneq ($(filter-out help clean layers format deps,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean layers format deps check-arm bare-tests,$(or $(MAKECMDGOALS),all)),)
 DEPS_OK := $(shell scripts/deps --quiet 1>&2 && echo yes)
 ifneq ($(DEPS_OK),yes)
 $(error build prerequisites are missing; see the command above)
 endif
 endif
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_CONFIG := $(if $(CROSS),$(CROSS)-pkg-config,pkg-config)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
 CPPFLAGS_ALL := -Iinclude -Isrc -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   := -std=c11 $(OPT) -g $(BASELINE) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread \
@@ -53,6 +60,9 @@ FLOORS   := base formats kernels kernels/ref text text/toolcall model engine ser
 LIB_SRC  := $(wildcard $(FLOORS:%=src/%/*.c))
 ifeq ($(ARCH),x86_64)
 LIB_SRC  += $(wildcard src/kernels/x86/*.c)
+endif
+ifeq ($(ARCH),aarch64)
+LIB_SRC  += $(wildcard src/kernels/arm/*.c)
 endif
 CLI_SRC  := $(wildcard src/cli/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
@@ -70,11 +80,14 @@ SCRIPTED := $(wildcard tests/cli/*.sh)
 
 all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## build quern and libquern
 
-# Per-level flags: everything else is x86-64-v2, so that one binary starts everywhere.
+# Per-level flags: everything else is x86-64-v2 or ARMv8.0, so that one binary starts everywhere.
 LEVEL_avx2   := -mavx2 -mfma -mf16c -mbmi2
 LEVEL_avx512 := $(LEVEL_avx2) -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
+LEVEL_neon   := -march=armv8.2-a+dotprod
+LEVEL_i8mm   := $(LEVEL_neon)+i8mm
 
-level = $(if $(findstring /x86/,$(1)),$(if $(findstring avx512,$(1)),$(LEVEL_avx512),$(if $(findstring avx2,$(1)),$(LEVEL_avx2))))
+# The level of a kernel is the end of its file name.
+level = $(LEVEL_$(lastword $(subst _, ,$(basename $(filter src/kernels/x86/% src/kernels/arm/%,$(1))))))
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -118,6 +131,27 @@ tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY)
 test: ## everything that needs no model, network or GPU, then what ../shared adds
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY) $(SCRIPTED)
+
+# The kernel checkers without any library: what a cross build can link. Static, so that an emulator needs nothing either.
+GROUND   := $(patsubst %.c,$(BUILD)/%.o,$(filter src/base/% src/formats/% src/kernels/%,$(LIB_SRC)))
+BARE     := $(patsubst tests/%.c,$(BUILD)/bare/%,$(wildcard tests/kernels/test_*.c) $(addprefix tests/unit/test_,base.c f16.c dequant.c))
+
+$(BUILD)/libground.a: $(GROUND)
+	@rm -f $@
+	@$(AR) rcs $@ $(GROUND)
+
+$(BUILD)/bare/%: tests/%.c $(wildcard tests/bare/*.h tests/kernels/*.h) $(BUILD)/libground.a Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS_ALL) -Itests/bare $(CFLAGS_ALL) $(LDFLAGS_ALL) -static -o $@ $< $(BUILD)/libground.a -lm
+
+.PHONY: bare-tests check-arm
+bare-tests: $(BARE)
+
+check-arm: ## cross-build the kernels for 64-bit ARM and check them, emulated (needs scripts/deps --arm)
+	@command -v aarch64-linux-gnu-gcc >/dev/null || { echo "no cross compiler: run scripts/deps --arm" >&2; exit 1; }
+	@$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu -j$(JOBS) bare-tests
+	@EMULATOR="$$(command -v qemu-aarch64 || command -v qemu-aarch64-static) -cpu max" BUILD=build/aarch64 scripts/test \
+	  $(BARE:$(BUILD)/%=build/aarch64/%)
 
 unit: ## unit tests only
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(UNIT)
