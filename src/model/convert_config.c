@@ -182,6 +182,18 @@ static bool check_quantisation(qn__cv *c)
     return true;
 }
 
+static bool fill_in(qn__cv *c)
+{
+    json_t *d = c->family->defaults ? json_loads(c->family->defaults, 0, NULL) : json_object();
+    const char *key;
+    json_t *v;
+    bool ok = d != NULL;
+    json_object_foreach(d, key, v)
+        ok = ok && (qn__cv_get(c, key) || json_object_set(c->text, key, v) == 0);
+    json_decref(d);
+    return ok || qn__cv_memory(c);
+}
+
 bool qn__cv_config_open(qn__cv *c)
 {
     json_t *a = json_object_get(c->config, "architectures"), *text;
@@ -193,7 +205,7 @@ bool qn__cv_config_open(qn__cv *c)
     if (!name)
         return qn__cv_bad_key(c, "architectures", "is missing or not a list of texts: what the model is cannot be told");
     c->family = family_of(name);
-    return (c->family || unknown_family(c, name)) && check_quantisation(c);
+    return (c->family || unknown_family(c, name)) && check_quantisation(c) && fill_in(c);
 }
 
 /* ---- sizes ---- */

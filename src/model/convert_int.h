@@ -83,6 +83,7 @@ typedef struct qn__cv_family {
     void (*meta)(qn__cv *);  /* keys that are no plain copy */
     double rope_base;        /* when config.json does not say; 0: required */
     int head_dim;            /* likewise; 0: hidden / heads */
+    const char *defaults;    /* JSON of keys that published files of the family leave out; NULL: none */
 } qn__cv_family;
 
 /* A tensor of the checkpoint. */

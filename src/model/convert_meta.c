@@ -210,18 +210,24 @@ static int file_type(const qn__cv *c)
     return type == QN_F16 ? 1 : type == QN_Q8_0 ? 7 : type == QN_BF16 ? 32 : type == QN_MXFP4 ? 38 : 0;
 }
 
+/* The folder's name; of a download cache (models--MAKER--NAME/snapshots/HASH/) what stands for NAME. */
+static const char *folder_name(qn__cv *c)
+{
+    size_t n = strlen(c->dir), from;
+    const char *cache = strstr(c->dir, "models--"), *maker = cache ? strstr(cache + 8, "--") : NULL;
+    const char *end = maker ? strstr(maker, "/snapshots/") : NULL;
+    if (end)
+        return qn__cv_printf(c, "%.*s", (int)(end - maker - 2), maker + 2);
+    while (n && c->dir[n - 1] == '/')
+        n--;
+    for (from = n; from && c->dir[from - 1] != '/';)
+        from--;
+    return qn__cv_printf(c, "%.*s", (int)(n - from), c->dir + from);
+}
+
 static void put_general(qn__cv *c)
 {
-    const char *name = c->o->name;
-    if (!name) { /* the folder's */
-        size_t n = strlen(c->dir);
-        while (n && c->dir[n - 1] == '/')
-            n--;
-        size_t from = n;
-        while (from && c->dir[from - 1] != '/')
-            from--;
-        name = qn__cv_printf(c, "%.*s", (int)(n - from), c->dir + from);
-    }
+    const char *name = c->o->name ? c->o->name : folder_name(c);
     if (c->status != QN_OK)
         return;
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
