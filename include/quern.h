@@ -83,6 +83,8 @@ typedef struct qn_model_info {
     int32_t n_ctx_train;      /* the context length the file states; 0 when absent */
     int32_t bos, eos, eot;    /* -1 when absent */
     uint64_t file_bytes;
+    int32_t n_embd;           /* values of an embedding; 0 unless opened QN_OPEN_FULL */
+    bool embedding_only;      /* an encoder: it gives embeddings and no text; false unless opened QN_OPEN_FULL */
 } qn_model_info;
 QN_API void qn_model_get_info(const qn_model *m, qn_model_info *out);
 
@@ -152,7 +154,7 @@ QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
 
 /* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory; on failure its contents
  * are undefined. Each call starts from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range),
- * QN_ENOMEM. */
+ * QN_EUNSUPPORTED (a model that gives embeddings only), QN_ENOMEM. */
 QN_API qn_status qn_logits(qn_engine *e, const int32_t *tokens, size_t n, size_t rows, float *out, qn_err *err);
 
 typedef struct qn_logit_bias {
@@ -227,7 +229,8 @@ typedef struct qn_event {
 } qn_event;
 
 /* Queue a request. A finished request's pages stay until space is needed: a later request that starts with the same
- * tokens does not compute them again. Errors: QN_ECONTEXT with both numbers; QN_EINVAL; QN_ENOMEM. */
+ * tokens does not compute them again (of a recurrent model: from the last page border of its prompt or output, or from its
+ * end). Errors: QN_ECONTEXT with both numbers; QN_EINVAL; QN_EUNSUPPORTED (a model that gives embeddings only); QN_ENOMEM. */
 QN_API qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err);
 /* Run the engine until this request has something to say. All open requests advance together. After END it returns
  * END again. */
@@ -235,6 +238,25 @@ QN_API qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err);
 /* May be called from a signal handler or another thread; takes effect within one step. */
 QN_API void qn_request_cancel(qn_request *r);
 QN_API void qn_request_close(qn_request *r);
+
+/* ---- embeddings ------------------------------------------------------------------------------------------------ */
+
+typedef enum qn_pooling {
+    QN_POOL_AUTO, /* as the file says; where it says nothing: the mean of an encoder, the last token's of other models */
+    QN_POOL_NONE, /* a vector for each token */
+    QN_POOL_MEAN,
+    QN_POOL_CLS,  /* the first token's */
+    QN_POOL_LAST
+} qn_pooling;
+
+/* How qn_embed would pool: AUTO becomes what the file asks for. Errors: QN_EUNSUPPORTED (a reranker's pooling). */
+QN_API qn_status qn_embed_pooling(const qn_engine *e, qn_pooling asked, qn_pooling *out, qn_err *err);
+/* The hidden state behind the last layer, of any model: out[n_embd], or out[n * n_embd] without pooling; caller's memory; on
+ * failure its contents are undefined. normalise: to length 1. An encoder reads all tokens in one step, for which memory is
+ * taken on demand and kept. Each call starts from nothing. Errors: QN_ECONTEXT with both numbers, QN_EINVAL (no tokens, a token
+ * id out of range), QN_EUNSUPPORTED (a reranker's pooling), QN_ENOMEM. */
+QN_API qn_status qn_embed(qn_engine *e, const int32_t *tokens, size_t n, qn_pooling pooling, bool normalise, float *out,
+                          qn_err *err);
 
 /* ---- measuring ------------------------------------------------------------------------------------------------- */
 

@@ -1,55 +1,16 @@
 /* cmd_logits.c - token ids -> raw float32 logits. Its form is fixed: other tools check us by it. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/io.h"
 #include "cli/open.h"
-#include "cli/term.h"
 
 typedef struct logits_options {
     const char *tokens, *out;
     int32_t rows;
     cli_engine engine;
 } logits_options;
-
-/* Little-endian float32, whatever the machine's order. */
-static bool put_floats(FILE *f, const float *v, size_t n)
-{
-    enum { BATCH = 4096 };
-    unsigned char bytes[BATCH * 4];
-    for (size_t i = 0; i < n; i += BATCH) {
-        const size_t m = n - i < BATCH ? n - i : BATCH;
-        for (size_t j = 0; j < m; j++) {
-            uint32_t u;
-            memcpy(&u, v + i + j, sizeof u);
-            for (size_t b = 0; b < 4; b++)
-                bytes[j * 4 + b] = (unsigned char)(u >> (8 * b));
-        }
-        if (fwrite(bytes, 4, m, f) != m)
-            return false;
-    }
-    return true;
-}
-
-static int write_floats(const char *path, const float *v, size_t n)
-{
-    term_file f;
-    if (strcmp(path, "-") == 0)
-        return put_floats(stdout, v, n) ? CLI_OK
-               : errno == EPIPE         ? CLI_FAILED
-                                        : cli_fail_text("standard output", "cannot write: %s", strerror(errno));
-    if (!term_file_open(path, &f))
-        return cli_fail_text(path, "cannot write: %s", strerror(errno));
-    if (!put_floats(f.f, v, n)) {
-        const int e = errno;
-        term_file_abort(&f);
-        return cli_fail_text(path, "cannot write: %s", strerror(e));
-    }
-    return term_file_commit(&f) ? CLI_OK : cli_fail_text(path, "cannot write: %s", strerror(errno));
-}
 
 static int compute(const char *path, logits_options *o, const int32_t *ids, size_t n)
 {
@@ -77,7 +38,7 @@ static int compute(const char *path, logits_options *o, const int32_t *ids, size
         goto out;
     }
     qn_err err;
-    rc = qn_logits(e, ids, n, rows, logits, &err) == QN_OK ? write_floats(o->out, logits, rows * (size_t)ei.n_vocab)
+    rc = qn_logits(e, ids, n, rows, logits, &err) == QN_OK ? cli_write_floats(o->out, logits, rows * (size_t)ei.n_vocab)
                                                            : cli_fail(&err);
 out:
     free(logits);

@@ -174,3 +174,39 @@ size_t cli_utf8_bad(const char *p, size_t n)
         i += len;
     return i;
 }
+
+/* Little-endian float32, whatever the machine's order. */
+static bool put_floats(FILE *f, const float *v, size_t n)
+{
+    enum { BATCH = 4096 };
+    unsigned char bytes[BATCH * 4];
+    for (size_t i = 0; i < n; i += BATCH) {
+        const size_t m = n - i < BATCH ? n - i : BATCH;
+        for (size_t j = 0; j < m; j++) {
+            uint32_t u;
+            memcpy(&u, v + i + j, sizeof u);
+            for (size_t b = 0; b < 4; b++)
+                bytes[j * 4 + b] = (unsigned char)(u >> (8 * b));
+        }
+        if (fwrite(bytes, 4, m, f) != m)
+            return false;
+    }
+    return true;
+}
+
+int cli_write_floats(const char *path, const float *v, size_t n)
+{
+    term_file f;
+    if (strcmp(path, "-") == 0)
+        return put_floats(stdout, v, n) ? CLI_OK
+               : errno == EPIPE         ? CLI_FAILED
+                                        : cli_fail_text("standard output", "cannot write: %s", strerror(errno));
+    if (!term_file_open(path, &f))
+        return cli_fail_text(path, "cannot write: %s", strerror(errno));
+    if (!put_floats(f.f, v, n)) {
+        const int e = errno;
+        term_file_abort(&f);
+        return cli_fail_text(path, "cannot write: %s", strerror(e));
+    }
+    return term_file_commit(&f) ? CLI_OK : cli_fail_text(path, "cannot write: %s", strerror(errno));
+}

@@ -20,6 +20,9 @@ int cli_put_safe(const char *p, size_t n);
 #define CLI_MAX_TEXT ((size_t)1 << 30)
 int cli_read(const char *path, char **text, size_t *n);
 
+/* Raw little-endian float32 to a file, which appears whole or not at all; `-` is stdout. */
+int cli_write_floats(const char *path, const float *v, size_t n);
+
 /* Offset of the first byte that is not UTF-8, or n. */
 size_t cli_utf8_bad(const char *p, size_t n);
 

@@ -54,6 +54,13 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
     return st;
 }
 
+static qn_status open_context(const qn_engine *e, int rows, qn_context **out, qn_err *err)
+{
+    const qn_context_options c = {.level = e->level, .n_threads = e->o.n_threads, .max_rows = rows, .max_out = rows,
+                                  .n_ctx = e->o.n_ctx, .kv = e->kv};
+    return qn__context_open(e->model->decoder, &c, out, err);
+}
+
 /* Snapshots may take a quarter of what pages may, but there are always some. */
 static size_t most_snapshots(const qn_engine *e, int64_t pages)
 {
@@ -80,9 +87,35 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
         !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
         return qn__fail_mem(err, "engine");
-    const qn_context_options c = {.level = e->level, .n_threads = o->n_threads, .max_rows = (int)rows,
-                                  .max_out = (int)rows, .n_ctx = o->n_ctx, .kv = e->kv};
-    return qn__context_open(e->model->decoder, &c, &e->context, err);
+    e->max_rows = (int)rows;
+    return open_context(e, (int)rows, &e->context, err);
+}
+
+qn_status qn__engine_room(qn_engine *e, size_t n, qn_err *err)
+{
+    if (n <= (size_t)e->max_rows)
+        return QN_OK;
+    qn_row *rows = qn__calloc(n, sizeof *rows);
+    qn_context *c = NULL;
+    qn_status st = rows ? open_context(e, (int)n, &c, err) : qn__fail_mem(err, "engine");
+    if (st) {
+        qn_free(rows);
+        return st;
+    }
+    qn__context_close(e->context);
+    qn_free(e->rows);
+    e->context = c;
+    e->rows = rows;
+    e->max_rows = (int)n;
+    return QN_OK;
+}
+
+qn_status qn__engine_generates(const qn_engine *e, qn_err *err)
+{
+    if (!e->model->info.embedding_only)
+        return QN_OK;
+    return qn__fail(err, QN_EUNSUPPORTED, e->model->file, "architecture %s gives embeddings, not text; use quern embed",
+                    e->model->architecture);
 }
 
 qn_status qn_engine_open(const qn_model *m, const qn_engine_options *o, qn_engine **out, qn_err *err)

@@ -77,9 +77,9 @@ struct qn_engine {
     size_t page_bytes, state_bytes; /* state_bytes: 0 unless the model is recurrent */
     int32_t n_vocab;
     qn_request *first, *last;
-    int n_running;
+    int n_running, max_rows; /* max_rows: of a step of the context */
     /* Room for a step. */
-    qn_row *rows;                       /* [n_chunk + max_seqs] */
+    qn_row *rows;                       /* [max_rows] */
     unsigned char *const **tables;      /* [max_seqs] */
     float **states;                     /* [max_seqs] */
     float *logits;                      /* [max_seqs][n_vocab] */
@@ -88,6 +88,15 @@ struct qn_engine {
 /* Keep a snapshot when r's prompt has been read up to the page border at or before n. False when it cannot be remembered. */
 bool qn__request_want(qn_request *r, size_t n);
 
+/* QN_EUNSUPPORTED for a model that has no logits. */
+qn_status qn__engine_generates(const qn_engine *e, qn_err *err);
+/* QN_EINVAL when a token is not in the vocabulary. */
+qn_status qn__engine_check_tokens(const qn_engine *e, const int32_t *tokens, size_t n, qn_err *err);
+/* Room for n rows in a step, beyond the n_chunk that there is always room for. */
+qn_status qn__engine_room(qn_engine *e, size_t n, qn_err *err);
+/* Compute the next n positions of s, a sequence of no request, in one step. Of the last n_out of them the logits or the
+ * hidden states are written; both may be NULL. */
+qn_status qn__engine_advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float *logits, float *hidden, qn_err *err);
 /* Advance every open request. */
 qn_status qn__engine_step(qn_engine *e, qn_err *err);
 /* A token was chosen for r: text, stop strings, limits. */

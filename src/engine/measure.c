@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 
-static qn_status check_tokens(const qn_engine *e, const int32_t *tokens, size_t n, qn_err *err)
+qn_status qn__engine_check_tokens(const qn_engine *e, const int32_t *tokens, size_t n, qn_err *err)
 {
     for (size_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= e->n_vocab)
@@ -15,8 +15,7 @@ static qn_status check_tokens(const qn_engine *e, const int32_t *tokens, size_t 
     return QN_OK;
 }
 
-/* Compute the next n positions of s; logits of the last n_out of them to `out`. n <= n_chunk. */
-static qn_status advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float *out, qn_err *err)
+qn_status qn__engine_advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float *logits, float *hidden, qn_err *err)
 {
     qn_status st = qn__seq_reserve(e->pages, s, s->n_done + n, err);
     if (st)
@@ -26,7 +25,7 @@ static qn_status advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float 
                               .out = i + n_out < n ? -1 : (int32_t)(i + n_out - n)};
     unsigned char *const *table = s->pages;
     const qn_step step = {.rows = e->rows, .n_rows = (int)n, .pages = &table, .states = &s->state, .n_seqs = 1,
-                          .logits = out};
+                          .logits = n_out ? logits : NULL, .hidden = n_out ? hidden : NULL};
     st = qn__context_step(e->context, &step, err);
     if (!st)
         s->n_done += n;
@@ -40,8 +39,8 @@ qn_status qn_logits(qn_engine *e, const int32_t *tokens, size_t n, size_t rows, 
     if (n > (size_t)e->o.n_ctx)
         return qn__fail(err, QN_ECONTEXT, "logits",
                         "there are %zu tokens but the context holds %d; use --ctx or shorten them", n, e->o.n_ctx);
-    qn_status st = check_tokens(e, tokens, n, err);
-    if (st)
+    qn_status st = qn__engine_check_tokens(e, tokens, n, err);
+    if (st || (st = qn__engine_generates(e, err)))
         return st;
     qn_seq *s;
     st = qn__seq_open(tokens, n, &s, err);
@@ -51,7 +50,7 @@ qn_status qn_logits(qn_engine *e, const int32_t *tokens, size_t n, size_t rows, 
     while (!st && s->n_done < n) {
         size_t k = n - s->n_done < (size_t)e->o.n_chunk ? n - s->n_done : (size_t)e->o.n_chunk, end = s->n_done + k;
         size_t k_out = end <= silent ? 0 : end - silent < k ? end - silent : k;
-        st = advance(e, s, k, k_out, out, err);
+        st = qn__engine_advance(e, s, k, k_out, out, NULL, err);
         out += k_out * (size_t)e->n_vocab;
     }
     qn__seq_close(e->pages, s);
@@ -89,7 +88,7 @@ static qn_status score_window(qn_engine *e, const int32_t *tokens, size_t n, siz
         size_t end = done + 1 < first ? first - 1 : n - 1; /* position first - 1 predicts the first target */
         size_t k = end - done < most ? end - done : most;
         bool score = done + 1 >= first;
-        st = advance(e, s, k, score ? k : 0, logits, err);
+        st = qn__engine_advance(e, s, k, score ? k : 0, logits, NULL, err);
         for (size_t i = 0; !st && score && i < k; i++) {
             double x = nll_of(logits + i * (size_t)e->n_vocab, e->n_vocab, tokens[done + i + 1]);
             t->sum += x;
@@ -120,8 +119,8 @@ qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size_t n, i
                         e->o.n_ctx);
     if (n < 2)
         return qn__fail(err, QN_EINVAL, "perplexity", "the text has %zu tokens; two are needed to predict one", n);
-    qn_status st = check_tokens(e, tokens, n, err);
-    if (st)
+    qn_status st = qn__engine_check_tokens(e, tokens, n, err);
+    if (st || (st = qn__engine_generates(e, err)))
         return st;
     size_t window = (size_t)n_ctx < n ? (size_t)n_ctx : n, total = n / window, bytes;
     size_t at_once = e->o.n_chunk < SCORED_AT_ONCE ? (size_t)e->o.n_chunk : SCORED_AT_ONCE;

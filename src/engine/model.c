@@ -93,6 +93,8 @@ static qn_status fill_info(qn_model *m, qn_err *err)
         const qn_decoder_info *d = qn__decoder_info(m->decoder);
         i->n_vocab = d->n_vocab;
         i->n_ctx_train = d->n_ctx_train;
+        i->n_embd = d->n_embd;
+        i->embedding_only = d->embedding_only;
     }
     return QN_OK;
 }

@@ -23,10 +23,9 @@ static qn_status check(const qn_engine *e, const qn_request_options *o, qn_err *
         return qn__fail(err, QN_ECONTEXT, "prompt",
                         "the prompt has %zu tokens but the context holds %d; use --ctx or shorten it", o->n_tokens,
                         e->o.n_ctx);
-    for (size_t i = 0; i < o->n_tokens; i++)
-        if (o->tokens[i] < 0 || o->tokens[i] >= e->n_vocab)
-            return qn__fail(err, QN_EINVAL, "prompt", "token %d at place %zu is not in the vocabulary; ids go from 0 to %d",
-                            o->tokens[i], i, e->n_vocab - 1);
+    qn_status st = qn__engine_check_tokens(e, o->tokens, o->n_tokens, err);
+    if (st || (st = qn__engine_generates(e, err)))
+        return st;
     if (o->max_tokens < -1)
         return qn__fail(err, QN_EINVAL, "max_tokens", "%d is out of range; give -1 (until the context ends) or more",
                         o->max_tokens);
