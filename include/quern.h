@@ -233,7 +233,7 @@ typedef struct qn_event {
  * end). Errors: QN_ECONTEXT with both numbers; QN_EINVAL; QN_EUNSUPPORTED (a model that gives embeddings only); QN_ENOMEM. */
 QN_API qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err);
 /* Run the engine until this request has something to say. All open requests advance together. After END it returns
- * END again. */
+ * END again. Errors: what ended this request (QN_ENOMEM; QN_EFORMAT when the model's logits are not numbers). */
 QN_API qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err);
 /* May be called from a signal handler or another thread; takes effect within one step. */
 QN_API void qn_request_cancel(qn_request *r);

@@ -347,15 +347,27 @@ static void settle(qn_engine *e, qn_request *r, double seconds)
     } else {
         r->timings.decode_s += seconds;
     }
-    if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
+    if (atomic_load_explicit(&r->cancelled, memory_order_relaxed)) {
         qn__request_end(r, QN_END_CANCELLED);
-    else if (r->max_tokens == 0)
+    } else if (r->max_tokens == 0) {
         qn__request_end(r, QN_END_LENGTH);
-    else if (r->out < 0)
+    } else if (r->out < 0) {
         qn__request_end(r, QN_END_CONTEXT);
-    else
-        qn__request_emit(r, qn__sampler_pick(r->sampler, e->logits + (size_t)r->out * (size_t)e->n_vocab, r->seq->tokens,
-                                             r->seq->n_tokens));
+    } else {
+        qn_err err = {0};
+        int32_t token = qn__sampler_pick(r->sampler, e->logits + (size_t)r->out * (size_t)e->n_vocab, r->seq->tokens,
+                                         r->seq->n_tokens);
+        if (token >= 0)
+            qn__request_emit(r, token);
+        else if (qn__engine_no_numbers(e->model->file, &err))
+            qn__request_fail(r, &err);
+    }
+}
+
+qn_status qn__engine_no_numbers(const char *where, qn_err *err)
+{
+    return qn__fail(err, QN_EFORMAT, where,
+                    "the model computed logits that are not numbers; the file is damaged, download or convert it again");
 }
 
 qn_status qn__engine_step(qn_engine *e, qn_err *err)

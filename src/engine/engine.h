@@ -97,6 +97,8 @@ qn_status qn__engine_room(qn_engine *e, size_t n, qn_err *err);
 /* Compute the next n positions of s, a sequence of no request, in one step. Of the last n_out of them the logits or the
  * hidden states are written; both may be NULL. */
 qn_status qn__engine_advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float *logits, float *hidden, qn_err *err);
+/* A model whose numbers overflowed or were damaged: said, never sampled from. */
+qn_status qn__engine_no_numbers(const char *where, qn_err *err);
 /* Advance every open request. */
 qn_status qn__engine_step(qn_engine *e, qn_err *err);
 /* A token was chosen for r: text, stop strings, limits. */

@@ -135,6 +135,10 @@ qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size_t n, i
         if (st)
             goto out;
         result(&t, n, &p);
+        if (!(p.nll < INFINITY)) {
+            st = qn__engine_no_numbers(e->model->file, err);
+            goto out;
+        }
         if (progress && !progress(arg, w + 1, total, p.ppl)) {
             st = qn__fail(err, QN_ECANCELLED, "perplexity", "cancelled after %zu of %zu windows", w + 1, total);
             goto out;

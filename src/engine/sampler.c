@@ -329,7 +329,9 @@ int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, si
     if (o->dry_multiplier > 0)
         dry(s, logits, tokens, n);
     int32_t best = argmax(logits, s->n_vocab);
-    if (o->temperature == 0 || !(logits[best] > -INFINITY))
+    if (!(logits[best] > -INFINITY))
+        return -1;
+    if (o->temperature == 0)
         return best;
 
     double max = (double)logits[best], total = -1; /* of the weights at temperature 1; -1: not known */

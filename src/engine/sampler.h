@@ -12,8 +12,8 @@ typedef struct qn_sampler qn_sampler;
  * n_ctx the tokens that a pick may be given: everything that a pick needs is allocated here. */
 qn_status qn__sampler_open(const qn_sampling *o, int32_t n_vocab, int32_t n_ctx, qn_sampler **out, qn_err *err);
 void qn__sampler_close(qn_sampler *s);
-/* tokens[0..n): prompt and output so far, n <= n_ctx. logits[n_vocab] is used as scratch. NaN logits count as -infinity.
- * Returns a token id; the draw number is n, the count of tokens before it, so that a resumed request draws
+/* tokens[0..n): prompt and output so far, n <= n_ctx. logits[n_vocab] is used as scratch. NaN logits count as -infinity;
+ * -1 when there is nothing else. Returns a token id; the draw number is n, the count of tokens before it, so that a resumed request draws
  * what an uninterrupted one would. */
 int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, size_t n);
 /* Uniform in [0, 1): the upper 24 bits of the first word of Philox(key = seed, counter = {index, stream, 0}). */

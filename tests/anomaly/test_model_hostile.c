@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -172,6 +173,86 @@ static void sentences(void **state)
     }
 }
 
+/* Numbers of a mixture of experts that contradict its tensors or each other. */
+static void expert_sentences(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        uint32_t value;
+        const char *where, *what;
+    } cases[] = {
+        {"cohere2moe.expert_count", 0, "cohere2moe.expert_count", "1 to 4096"},
+        {"cohere2moe.expert_count", 7, "ffn_gate_inp.weight", "has shape [64, 6]"},
+        {"cohere2moe.expert_count", 0xFFFFFFFF, "cohere2moe.expert_count", "1 to 4096"},
+        {"cohere2moe.expert_used_count", 0, "cohere2moe.expert_used_count", "1 to 6"},
+        {"cohere2moe.expert_used_count", 7, "cohere2moe.expert_used_count", "1 to 6"},
+        {"cohere2moe.expert_feed_forward_length", 33, "ffn_gate_exps.weight", "needs [64, 33, 6]"},
+        {"cohere2moe.leading_dense_block_count", 0, "blk.0.ffn_gate_inp.weight", "missing"},
+        {"cohere2moe.expert_gating_func", 9, "cohere2moe.expert_gating_func", "1 to 3"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *data;
+        size_t n;
+        qn_gguf *g;
+        qn_decoder *d;
+        qn_err err;
+        assert_int_equal(qn__read_file("tests/data/models/cohere2moe.gguf", 1 << 24, &data, &n, NULL), QN_OK);
+        char *at = memmem(data, n, cases[i].key, strlen(cases[i].key));
+        assert_non_null(at);
+        memcpy(at + strlen(cases[i].key) + 4, &cases[i].value, 4); /* behind the kind */
+        assert_int_equal(qn__gguf_open_memory(data, n, "f", &g, NULL), QN_OK);
+        assert_true(qn__decoder_open(g, &d, &err) < 0);
+        if (!strstr(err.where, cases[i].where) || !strstr(err.what, cases[i].what))
+            fail_msg("%s = %u: \"%s\": \"%s\"", cases[i].key, cases[i].value, err.where, err.what);
+        qn__gguf_close(g);
+        qn_free(data);
+    }
+}
+
+/* A router that gives NaN: the answer is a sentence, never a token drawn from nothing. */
+static void nan_router(void **state)
+{
+    (void)state;
+    char *data, path[] = "/tmp/quern-nan-XXXXXX";
+    size_t n;
+    qn_gguf *g;
+    qn_model *m;
+    qn_engine *e;
+    qn_request *r;
+    qn_event ev;
+    qn_perplexity p;
+    qn_err err = {0};
+    const int32_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    assert_int_equal(qn__read_file("tests/data/models/cohere2moe.gguf", 1 << 24, &data, &n, NULL), QN_OK);
+    assert_int_equal(qn__gguf_open_memory(data, n, "f", &g, NULL), QN_OK);
+    const qn_gguf_tensor *t = qn__gguf_find(g, "blk.1.ffn_gate_inp.weight");
+    assert_non_null(t);
+    memset(data + t->offset, 0xFF, t->bytes);
+    qn__gguf_close(g);
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, data, n), (ssize_t)n);
+    (void)close(fd);
+    qn_free(data);
+    assert_int_equal(qn_model_open(path, QN_OPEN_FULL, &m, &err), QN_OK);
+    assert_int_equal(qn_engine_open(m, NULL, &e, &err), QN_OK);
+    qn_request_options o;
+    qn_request_options_init(&o);
+    o.tokens = tokens;
+    o.n_tokens = 8;
+    assert_int_equal(qn_request_open(e, &o, &r, &err), QN_OK);
+    qn_status s;
+    while ((s = qn_request_next(r, &ev, &err)) == QN_OK && ev.kind != QN_EVENT_END)
+        ;
+    assert_int_equal(s, QN_EFORMAT);
+    assert_non_null(strstr(err.what, "not numbers"));
+    qn_request_close(r);
+    assert_int_equal(qn_measure_perplexity(e, tokens, 8, 8, NULL, NULL, &p, &err), QN_EFORMAT);
+    qn_engine_close(e);
+    qn_model_close(m);
+    (void)unlink(path);
+}
+
 /* Let each allocation of open + step fail in turn. */
 static void allocations_fail(void **state)
 {
@@ -207,6 +288,7 @@ static void allocations_fail(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sentences), cmocka_unit_test(allocations_fail), cmocka_unit_test(mutants)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sentences), cmocka_unit_test(expert_sentences), cmocka_unit_test(nan_router),
+                                       cmocka_unit_test(allocations_fail), cmocka_unit_test(mutants)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -289,9 +289,9 @@ static void greedy(void **state)
     const float tie[6] = {-1, 3, 2, 3, NAN, 3};
     assert_int_equal(pick_once(&o, tie, 6, NULL, 0, NULL), 1);
     const float odd[4] = {NAN, -INFINITY, NAN, -INFINITY};
-    assert_int_equal(pick_once(&o, odd, 4, NULL, 0, NULL), 0);
+    assert_int_equal(pick_once(&o, odd, 4, NULL, 0, NULL), -1);
     o.temperature = 1;
-    assert_int_equal(pick_once(&o, odd, 4, NULL, 0, NULL), 0);
+    assert_int_equal(pick_once(&o, odd, 4, NULL, 0, NULL), -1);
     const float inf[4] = {1, INFINITY, 2, -INFINITY};
     assert_int_equal(pick_once(&o, inf, 4, NULL, 0, NULL), 1);
     o.temperature = 1e-30f; /* as good as greedy */
