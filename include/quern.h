@@ -336,6 +336,27 @@ typedef struct qn_quantize_result {
 QN_API qn_status qn_quantize(const char *in, const char *out, const qn_quantize_options *o, qn_quantize_result *result,
                              qn_err *err);
 
+typedef struct qn_imatrix_options {
+    int32_t n_ctx;       /* tokens of a chunk; 0: the engine's context */
+    const char *path;    /* where to write */
+    const char *dataset; /* what the file says that the text was; NULL: nothing */
+    bool (*progress)(void *arg, size_t done, size_t total); /* per chunk; false cancels. NULL: none */
+    void *arg;
+} qn_imatrix_options;
+
+typedef struct qn_imatrix_result {
+    size_t chunks, tokens;
+    size_t matrices, unmet; /* each expert's counts; unmet: of experts that were never chosen (all columns count the same) */
+} qn_imatrix_result;
+
+/* Measure how much each column of the engine's model's matrices matters: the sum of squares of what meets it while the model
+ * reads `tokens`, chunk by chunk, each from nothing and begun with BOS where the model's texts are. What does not fill a last
+ * chunk is left out; a text shorter than a chunk is one. Written in GGUF's form of importance matrices, for qn_quantize; the
+ * file appears whole or not at all. Logits are not computed, so the output matrix is not in it. `out` may be NULL.
+ * Errors: QN_EINVAL (no tokens, one out of range, the chunk's size, path is the model), QN_ECANCELLED, QN_EIO, QN_ENOMEM. */
+QN_API qn_status qn_measure_imatrix(qn_engine *e, const int32_t *tokens, size_t n, const qn_imatrix_options *o,
+                                    qn_imatrix_result *out, qn_err *err);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

@@ -281,6 +281,7 @@ static void linear(qn_device *dev, qn_rows x, const qn_linear *outs, int n_outs)
     linear_job j = {.d = d, .x = x, .outs = outs, .n_outs = n_outs, .heads = 1};
     int total = 0;
     assert(n_outs <= MAX_LINEAR);
+    qn__observe(dev, outs, n_outs, (qn_seen){.x = x});
     for (int i = 0; i < n_outs; i++)
         total += outs[i].w->rows;
     qn__cpu_strides(d, outs, n_outs, (size_t)x.rows, j.want, j.stride);
@@ -309,6 +310,7 @@ static void head_linear(qn_device *dev, const qn_weight *w, qn_rows x, int x_ste
     cpu_device *d = qn__cpu(dev);
     qn_linear out = {w, y};
     linear_job j = {.d = d, .x = x, .outs = &out, .n_outs = 1, .heads = w->count, .x_step = x_step, .y_step = y_step};
+    qn__observe(dev, &out, 1, (qn_seen){.x = x, .x_step = x_step});
     qn__cpu_strides(d, &out, 1, (size_t)x.rows * (size_t)w->count, j.want, j.stride);
     qn__pool_run(d->pool, x.rows, prepare_piece, &j);
     qn__pool_run(d->pool, w->count, head_piece, &j);
@@ -458,7 +460,7 @@ qn_status qn__cpu_device_open(const qn_cpu_device_options *o, qn_device **out, q
     cpu_device *d = qn__calloc(1, sizeof *d);
     if (!d)
         return qn__fail_mem(err, "device");
-    *d = (cpu_device){.base = {&cpu_ops}, .k = qn__kernels(o->level), .n_threads = o->n_threads, .scratch_floats = o->scratch};
+    *d = (cpu_device){.base = {.ops = &cpu_ops}, .k = qn__kernels(o->level), .n_threads = o->n_threads, .scratch_floats = o->scratch};
     bool ok = sizes(o, d->prepared_bytes, &scratch);
     for (int a = 0; a < QN_ACT__COUNT && ok; a++)
         ok = (d->prepared[a] = qn__alloc_aligned(d->prepared_bytes[a])) != NULL;

@@ -187,6 +187,7 @@ void qn__cpu_expert_linear(qn_device *dev, const qn_routing *r, bool gather, qn_
     expert_job j = {.d = d, .r = r, .gather = gather, .x = x, .outs = outs, .n_outs = n_outs};
     int total = 0, per_segment = 0;
     assert(n_outs <= MAX_OUTS);
+    qn__observe(dev, outs, n_outs, (qn_seen){.x = x, .routing = r, .gather = gather});
     for (int i = 0; i < n_outs; i++)
         total += outs[i].w->rows * r->n_segments;
     qn__cpu_strides(d, outs, n_outs, (size_t)r->n_slots, j.want, j.stride);

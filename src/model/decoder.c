@@ -270,6 +270,11 @@ size_t qn__context_bytes(const qn_context *c)
     return c->bytes;
 }
 
+void qn__context_observe(qn_context *c, const qn_observer *o)
+{
+    c->dev->observer = o;
+}
+
 /* ---- a step ---- */
 
 /* Cut the step into runs of one sequence; returns how many. */

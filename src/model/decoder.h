@@ -55,6 +55,10 @@ void qn__context_close(qn_context *c);
 /* Bytes of scratch memory held. */
 size_t qn__context_bytes(const qn_context *c);
 
+/* Somebody (device.h) sees what every matrix is multiplied with, until NULL is given. */
+struct qn_observer;
+void qn__context_observe(qn_context *c, const struct qn_observer *o);
+
 /* One token of a step. */
 typedef struct qn_row {
     int32_t token; /* in [0, n_vocab) */

@@ -115,9 +115,34 @@ typedef struct qn_device_ops {
                   const qn_run *runs, int n_runs);
 } qn_device_ops;
 
+/* What a matrix is about to be multiplied with: rows of x, or the rows that its experts get, or a part of each row for each
+ * of its matrices. */
+typedef struct qn_seen {
+    const qn_weight *w;
+    qn_rows x;
+    const qn_routing *routing; /* NULL: not experts */
+    bool gather;               /* of expert_linear */
+    int x_step;                /* of head_linear; 0: no heads */
+} qn_seen;
+
+/* Somebody who looks on, before each multiplication and on the caller's thread. */
+typedef struct qn_observer {
+    void (*see)(void *arg, const qn_seen *s);
+    void *arg;
+} qn_observer;
+
 struct qn_device {
     const qn_device_ops *ops;
+    const qn_observer *observer; /* NULL: nobody */
 };
+
+static inline void qn__observe(const qn_device *d, const qn_linear *outs, int n_outs, qn_seen seen)
+{
+    for (int i = 0; d->observer && i < n_outs; i++) {
+        seen.w = outs[i].w;
+        d->observer->see(d->observer->arg, &seen);
+    }
+}
 
 typedef struct qn_cpu_device_options {
     qn_cpu level;

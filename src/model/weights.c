@@ -137,7 +137,7 @@ static qn_weight slice(binder *b, int layer, const char *what, int k, int all, i
     (void)layer_name(b, layer, what, "bias");
     const float *v = vector(b, all, bias);
     out = (qn_weight){.data = t->data + (size_t)first * t->row_bytes, .row_bytes = t->row_bytes, .rows = rows, .k = k, .count = 1,
-                      .type = t->type, .bias = v ? v + first : NULL};
+                      .type = t->type, .bias = v ? v + first : NULL, .tensor = first == 0 ? t : NULL};
     return out;
 }
 
@@ -156,7 +156,7 @@ static qn_weight stack(binder *b, int layer, const char *what, int k, int all, i
     if (!t || !shape_is(b, t, k, all, count))
         return out;
     out = (qn_weight){.data = t->data + (size_t)first * t->row_bytes, .row_bytes = t->row_bytes, .rows = rows, .k = k,
-                      .count = count, .stride = t->row_bytes * (size_t)all, .type = t->type};
+                      .count = count, .stride = t->row_bytes * (size_t)all, .type = t->type, .tensor = first == 0 ? t : NULL};
     (void)layer_name(b, layer, what, "bias");
     out.bias = all == rows ? floats(b, rows, count, bias) : NULL;
     return out;

@@ -14,6 +14,7 @@ typedef struct qn_weight {
     int rows, k, count;
     qn_type type;
     const float *bias; /* count x rows floats, or NULL */
+    const qn_gguf_tensor *tensor; /* that begins with these rows; NULL of a merged one's further rows and of what was computed */
 } qn_weight;
 
 /* n floats each; w NULL: the norm is absent. */

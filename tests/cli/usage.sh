@@ -26,7 +26,7 @@ run run --tmep 1; want_rc 2; want_sentence; want_err 'unknown option --tmep; did
 run run --temp; want_rc 2; want_sentence; want_err '--temp needs a value'
 run run --raw=1; want_rc 2; want_err '--raw takes no value'
 run run a b; want_rc 2; want_sentence; want_err "'b' is one argument too many"
-for c in tokenize render logits perplexity embed; do
+for c in tokenize render logits perplexity embed imatrix; do
   run $c; want_rc 2; want_sentence; want_err 'MODEL'
 done
 run logits embedded -o x; want_rc 2; want_err '--tokens'
