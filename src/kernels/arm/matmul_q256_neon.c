@@ -4,17 +4,14 @@
 #include "kernels/arm/one_token.h"
 #include "kernels/arm/quant_arm.h"
 
-/* The 6-bit scales and minima of one row's 8 sub-blocks. */
-INLINE void scales(const unsigned char *w, int32x4_t sc[2], int16x8_t *m)
+/* Bytes of four rows as `heads` gives them -> 8 of each row. */
+INLINE void rows_of(const uint32x4_t v[2], uint8x8_t out[4])
 {
-    uint32_t s[3];
-    memcpy(s, w + 4, sizeof s);
-    uint64_t lo = s[0] & 0x3f3f3f3f, hi = (s[2] & 0x0f0f0f0f) | (s[0] >> 2 & 0x30303030);
-    uint64_t m_lo = s[1] & 0x3f3f3f3f, m_hi = (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 2 & 0x30303030);
-    int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(hi << 32 | lo)));
-    *m = vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(m_hi << 32 | m_lo)));
-    sc[0] = vmovl_s16(vget_low_s16(wide));
-    sc[1] = vmovl_high_s16(wide);
+    uint8x16_t a = vreinterpretq_u8_u32(vzip1q_u32(v[0], v[1])), b = vreinterpretq_u8_u32(vzip2q_u32(v[0], v[1]));
+    out[0] = vget_low_u8(a);
+    out[1] = vget_high_u8(a);
+    out[2] = vget_low_u8(b);
+    out[3] = vget_high_u8(b);
 }
 
 /* sum += sc lane `n` (and n + 1) * (32 elements . x0, x1 (and the next 32 . x2, x3)) */
@@ -24,9 +21,10 @@ INLINE void scales(const unsigned char *w, int32x4_t sc[2], int16x8_t *m)
         sum = vmlaq_laneq_s32(sum, vdotq_s32(vdotq_s32(vdupq_n_s32(0), w2, x[2]), w3, x[3]), sc, (n) + 1);             \
     } while (0)
 
-INLINE int8x16_t with_bit(int8x16_t low, uint8x16_t h, int shift)
+/* The bit of h that `right` (negative: left) brings to 4. */
+INLINE int8x16_t with_bit(int8x16_t low, uint8x16_t h, const int right)
 {
-    uint8x16_t bit = vandq_u8(vshlq_u8(h, vdupq_n_s8((int8_t)shift)), vdupq_n_u8(16));
+    uint8x16_t bit = vandq_u8(right < 0 ? h << -right : h >> right, vdupq_n_u8(16));
     return vorrq_s8(low, vreinterpretq_s8_u8(bit));
 }
 
@@ -37,16 +35,43 @@ INLINE int32x4_t chunk64(const unsigned char *q, const uint8x16_t *h, const int8
     uint8x16_t q0 = vld1q_u8(q + 32 * c), q1 = vld1q_u8(q + 32 * c + 16);
     int8x16_t w0 = low_nibbles(q0), w1 = low_nibbles(q1), w2 = high_nibbles(q0), w3 = high_nibbles(q1);
     if (h) {
-        w0 = with_bit(w0, h[0], 4 - 2 * c);
-        w1 = with_bit(w1, h[1], 4 - 2 * c);
-        w2 = with_bit(w2, h[0], 3 - 2 * c);
-        w3 = with_bit(w3, h[1], 3 - 2 * c);
+        w0 = with_bit(w0, h[0], 2 * c - 4);
+        w1 = with_bit(w1, h[1], 2 * c - 4);
+        w2 = with_bit(w2, h[0], 2 * c - 3);
+        w3 = with_bit(w3, h[1], 2 * c - 3);
     }
     if (c % 2 == 0)
         TWO_SUB_BLOCKS(sum, sc[c / 2], 0, w0, w1, w2, w3);
     else
         TWO_SUB_BLOCKS(sum, sc[c / 2], 2, w0, w1, w2, w3);
     return sum;
+}
+
+/* R rows at a time: with high bits, four would not fit in the registers. */
+INLINE void rows_q45_k(const unsigned char *const *w, size_t off, const int8_t *x, const uint8x8_t *s8, int32x4_t *sum,
+                       const bool high, const int R)
+{
+    int32x4_t sc[4][2];
+    uint8x16_t h[4][2];
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        uint16x8_t s = vmovl_u8(s8[i]);
+        sc[i][0] = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(s)));
+        sc[i][1] = vreinterpretq_s32_u32(vmovl_high_u16(s));
+        sum[i] = vdupq_n_s32(0);
+        h[i][0] = high ? vld1q_u8(w[i] + off + 16) : vdupq_n_u8(0);
+        h[i][1] = high ? vld1q_u8(w[i] + off + 32) : vdupq_n_u8(0);
+    }
+    UNROLL
+    for (int c = 0; c < 4; c++) {
+        int8x16_t xs[4];
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            xs[i] = vld1q_s8(x + c * 64 + i * 16);
+        UNROLL
+        for (int i = 0; i < R; i++)
+            sum[i] = chunk64(w[i] + off + (high ? 48 : 16), high ? h[i] : NULL, xs, sum[i], sc[i], c);
+    }
 }
 
 INLINE float32x4_t one_q45_k(four w, const char *x, int k, const bool high, const size_t bytes)
@@ -57,29 +82,22 @@ INLINE float32x4_t one_q45_k(four w, const char *x, int k, const bool high, cons
     for (int b = 0; b < k / 256; b++) {
         size_t off = (size_t)b * bytes;
         int16x8_t pairs = vpaddq_s16(vld1q_s16(s16 + b * 16), vld1q_s16(s16 + b * 16 + 8));
-        int32x4_t sum[4], msum[4], sc[4][2];
-        uint8x16_t h[4][2];
+        uint32x4_t sc[2], mins[2];
+        uint8x8_t s8[4], m8[4];
+        int32x4_t sum[4], msum[4];
+        float32x4_t d, dmin;
+        heads(w, off, &d, &dmin, sc, mins);
+        rows_of(sc, s8);
+        rows_of(mins, m8);
         UNROLL
         for (int i = 0; i < 4; i++) {
-            int16x8_t m;
-            scales(w[i] + off, sc[i], &m);
-            sum[i] = vdupq_n_s32(0);
+            int16x8_t m = vreinterpretq_s16_u16(vmovl_u8(m8[i]));
             msum[i] = vmlal_high_s16(vmull_s16(vget_low_s16(m), vget_low_s16(pairs)), m, pairs);
-            h[i][0] = high ? vld1q_u8(w[i] + off + 16) : vdupq_n_u8(0);
-            h[i][1] = high ? vld1q_u8(w[i] + off + 32) : vdupq_n_u8(0);
         }
-        UNROLL
-        for (int c = 0; c < 4; c++) {
-            int8x16_t xs[4];
-            UNROLL
-            for (int i = 0; i < 4; i++)
-                xs[i] = vld1q_s8((const int8_t *)x + b * 256 + c * 64 + i * 16);
-            UNROLL
-            for (int i = 0; i < 4; i++)
-                sum[i] = chunk64(w[i] + off + (high ? 48 : 16), high ? h[i] : NULL, xs, sum[i], sc[i], c);
-        }
-        acc = vfmaq_f32(acc, vmulq_n_f32(four_halves(w, off), dx[b]), vcvtq_f32_s32(row_sums(sum)));
-        acc = vfmsq_f32(acc, vmulq_n_f32(four_halves(w, off + 2), dx[b]), vcvtq_f32_s32(row_sums(msum)));
+        for (int i = 0; i < 4; i += high ? 2 : 4)
+            rows_q45_k(w + i, off, (const int8_t *)x + b * 256, s8 + i, sum + i, high, high ? 2 : 4);
+        acc = vfmaq_f32(acc, vmulq_n_f32(d, dx[b]), vcvtq_f32_s32(row_sums(sum)));
+        acc = vfmsq_f32(acc, vmulq_n_f32(dmin, dx[b]), vcvtq_f32_s32(row_sums(msum)));
     }
     return acc;
 }
@@ -132,8 +150,7 @@ INLINE float32x4_t one_q6_k(four w, const char *x, int k)
         size_t off = (size_t)b * 210;
         int16x8_t s0 = vld1q_s16(s16 + b * 16), s1 = vld1q_s16(s16 + b * 16 + 8);
         int32x4_t sum[4];
-        UNROLL
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 4; i++) { /* not unrolled: one row fits in the registers */
             const unsigned char *p = w[i] + off;
             int8x16_t q = vld1q_s8((const int8_t *)p + 192);
             int16x8_t c0 = vmovl_s8(vget_low_s8(q)), c1 = vmovl_high_s8(q);

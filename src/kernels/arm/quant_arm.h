@@ -161,33 +161,41 @@ INLINE void spread_bytes(const uint32x4_t rows[2], int32x4_t (*out)[V])
     }
 }
 
-/* The 16 bytes that Q4_K and Q5_K begin with. */
+/* The 16 bytes that Q4_K and Q5_K begin with, of four rows: sc[0] byte j of lane r = scale j of row r, sc[1] scale 4 +
+ * j; so m. */
+INLINE void heads(const unsigned char *const p[4], size_t off, float32x4_t *d, float32x4_t *dmin, uint32x4_t sc[2],
+                  uint32x4_t m[2])
+{
+    const uint32x4_t b6 = vdupq_n_u32(0x3f3f3f3f), low = vdupq_n_u32(0x0f0f0f0f), top = vdupq_n_u32(0x30303030);
+    int32x4_t z[4], c[4];
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        z[i] = vreinterpretq_s32_u8(vld1q_u8(p[i] + off));
+    qn__transpose(z, c);
+    uint32x4_t h = vreinterpretq_u32_s32(c[0]), s0 = vreinterpretq_u32_s32(c[1]), s1 = vreinterpretq_u32_s32(c[2]),
+               s2 = vreinterpretq_u32_s32(c[3]);
+    *d = vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(h)));
+    *dmin = vcvt_f32_f16(vreinterpret_f16_u16(vshrn_n_u32(h, 16)));
+    sc[0] = vandq_u32(s0, b6);
+    m[0] = vandq_u32(s1, b6);
+    sc[1] = vorrq_u32(vandq_u32(s2, low), vandq_u32(vshrq_n_u32(s0, 2), top));
+    m[1] = vorrq_u32(vandq_u32(vshrq_n_u32(s2, 4), low), vandq_u32(vshrq_n_u32(s1, 2), top));
+}
+
 INLINE void unpack_head(rows_at p, panel *u)
 {
-    uint32x4_t b6 = vdupq_n_u32(0x3f3f3f3f), low = vdupq_n_u32(0x0f0f0f0f), top = vdupq_n_u32(0x30303030);
     uint32x4_t sc[2][2], m[2][2];
-    float32x4_t d[2], dmin[2];
-    int32x4_t c[4][2];
-    columns(p, 0, c);
+    vf d, dmin;
+    heads(p, 0, &d.a, &dmin.a, sc[0], m[0]);
+    heads(p + 4, 0, &d.b, &dmin.b, sc[1], m[1]);
+    spread_f(d, u->d[0]);
+    spread_f(dmin, u->dmin);
     UNROLL
-    for (int h = 0; h < 2; h++) {
-        uint32x4_t q[4];
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            q[i] = vreinterpretq_u32_s32(c[i][h]);
-        d[h] = vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(q[0])));
-        dmin[h] = vcvt_f32_f16(vreinterpret_f16_u16(vshrn_n_u32(q[0], 16)));
-        sc[0][h] = vandq_u32(q[1], b6);
-        m[0][h] = vandq_u32(q[2], b6);
-        sc[1][h] = vorrq_u32(vandq_u32(q[3], low), vandq_u32(vshrq_n_u32(q[1], 2), top));
-        m[1][h] = vorrq_u32(vandq_u32(vshrq_n_u32(q[3], 4), low), vandq_u32(vshrq_n_u32(q[2], 2), top));
+    for (int i = 0; i < 2; i++) {
+        const uint32x4_t sc8[2] = {sc[0][i], sc[1][i]}, m8[2] = {m[0][i], m[1][i]};
+        spread_bytes(sc8, u->sc + 4 * i);
+        spread_bytes(m8, u->m + 4 * i);
     }
-    spread_f((vf){d[0], d[1]}, u->d[0]);
-    spread_f((vf){dmin[0], dmin[1]}, u->dmin);
-    spread_bytes(sc[0], u->sc);
-    spread_bytes(sc[1], u->sc + 4);
-    spread_bytes(m[0], u->m);
-    spread_bytes(m[1], u->m + 4);
 }
 
 INLINE void unpack_q4_k(rows_at p, panel *u, int blocks)
