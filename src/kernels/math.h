@@ -1,5 +1,5 @@
 /* math.h - exp, tanh and what is built on them, once: every level performs this sequence of operations (the vector form
- * is x86/math_vec.h), so all levels agree to the bit. Error of exp and tanh below 1.5 ulp; no argument is undefined. */
+ * is vec/math_vec.h), so all levels agree to the bit. Error of exp and tanh below 1.5 ulp; no argument is undefined. */
 #ifndef QN_KERNELS_MATH_H
 #define QN_KERNELS_MATH_H
 

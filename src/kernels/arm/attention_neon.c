@@ -1,5 +1,4 @@
 /* attention_neon.c - attention at this level; the body is attention_vec.h. */
-#include "kernels/arm/arm.h"
 #include "kernels/arm/vec_neon.h"
 
-#include "kernels/x86/attention_vec.h"
+#include "kernels/vec/attention_vec.h"

@@ -1,5 +1,4 @@
 /* norm_neon.c - normalisation at this level; the body is norm_vec.h. */
-#include "kernels/arm/arm.h"
 #include "kernels/arm/vec_neon.h"
 
-#include "kernels/x86/norm_vec.h"
+#include "kernels/vec/norm_vec.h"

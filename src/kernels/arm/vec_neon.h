@@ -7,13 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Loops over small constant bounds must be unrolled for their arrays to live in registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/arm/arm.h"
+#include "kernels/vec/unroll.h"
 
 #define VF_N 8
 #define VF_NAME(op) qn__neon_##op

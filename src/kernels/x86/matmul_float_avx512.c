@@ -1,4 +1,4 @@
 /* matmul_float_avx512.c - matmul with float activations at this level; the body is matmul_float_vec.h. */
 #include "kernels/x86/vec_avx512.h"
 
-#include "kernels/x86/matmul_float_vec.h"
+#include "kernels/vec/matmul_float_vec.h"

@@ -1,4 +1,4 @@
 /* norm_avx2.c - normalisation at this level; the body is norm_vec.h. */
 #include "kernels/x86/vec_avx2.h"
 
-#include "kernels/x86/norm_vec.h"
+#include "kernels/vec/norm_vec.h"

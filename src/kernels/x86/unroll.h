@@ -1,17 +1,11 @@
 /* unroll.h - what both vocabularies (vec_avx2.h, vec_avx512.h) need. */
-#ifndef QN_KERNELS_UNROLL_H
-#define QN_KERNELS_UNROLL_H
+#ifndef QN_KERNELS_X86_UNROLL_H
+#define QN_KERNELS_X86_UNROLL_H
 
 #include <immintrin.h>
 #include <stdint.h>
 
-/* Loops over small constant bounds must be unrolled for their arrays to live in registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/vec/unroll.h"
 
 /* Index of a byte shuffle that picks bytes b0..b3 of each dword (-1: zero). */
 INLINE __m128i qn__byte_index(int b0, int b1, int b2, int b3)

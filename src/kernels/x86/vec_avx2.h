@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/x86/unroll.h"
+#include "kernels/x86/x86.h"
 
 #define VF_N 8
 #define VF_NAME(op) qn__avx2_##op

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "kernels/x86/unroll.h"
+#include "kernels/x86/x86.h"
 
 #define VF_N 16
 #define VF_NAME(op) qn__avx512_##op

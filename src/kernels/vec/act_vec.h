@@ -1,6 +1,5 @@
-/* act_vec.h - element-wise operations; the body of act_avx2.c and act_avx512.c. */
-#include "kernels/x86/math_vec.h"
-#include "kernels/x86/x86.h"
+/* act_vec.h - element-wise operations; the body of every act_LEVEL.c. */
+#include "kernels/vec/math_vec.h"
 
 /* y[i] = result, where `load(name)` gives a vector of each input. */
 #define MAP(body, body_n)                                                                                              \

@@ -1,8 +1,6 @@
-/* norm_vec.h - RMS and layer normalisation; the body of norm_avx2.c and norm_avx512.c. Sums in double: lane j takes
- * elements j mod VF_N, what is left over joins one by one. */
+/* norm_vec.h - RMS and layer normalisation; the body of every norm_LEVEL.c. Sums in double: lane j takes elements
+ * j mod VF_N, what is left over joins one by one. */
 #include <math.h>
-
-#include "kernels/x86/x86.h"
 
 INLINE void scale_shift(const float *x, float m, float scale, const float *w, const float *b, float *y, int n)
 {

@@ -1,14 +1,13 @@
-/* matmul_float_vec.h - matmul with float activations; the body of matmul_float_avx2.c and matmul_float_avx512.c: F32,
- * F16, BF16, and the types without code of their own.
+/* matmul_float_vec.h - matmul with float activations; the body of every matmul_float_LEVEL.c: F32, F16,
+ * BF16, and the types without code of their own.
  *
  * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each, a last incomplete vector
  * filled up with zeros; at the end the lanes are summed by the tree of vf_sum. Both ways below do just that:
  *
  *   few     a token or two: weights are converted as they are read
  *   many    ROWS rows are converted a CHUNK at a time and multiplied with every token of a tile; the accumulators wait
- * in memory for the next chunk */
+ *           in memory for the next chunk */
 #include "kernels/dequant.h"
-#include "kernels/x86/x86.h"
 
 enum { ROWS = VF_N / 2, TOKENS = 3, TOKEN_TILE = 64, CHUNK = 256, MANY = 3, AHEAD = 512 };
 

@@ -1,11 +1,10 @@
-/* attention_vec.h - attention of some queries over the pages of one KV head; the body of attention_avx2.c and
- * attention_avx512.c. Per query the operations of ref/attention.c, to the bit; queries that see the same positions
- * share the conversion of K and V.
+/* attention_vec.h - attention of some queries over the pages of one KV head; the body of every attention_LEVEL.c. Per
+ * query the operations of ref/attention.c, to the bit; queries that see the same positions share the conversion of K
+ * and V.
  *
  *   scores   lanes = positions, fma over d ascending      values   lanes = d, fma over positions ascending */
 #include "kernels/attention.h"
-#include "kernels/x86/math_vec.h"
-#include "kernels/x86/x86.h"
+#include "kernels/vec/math_vec.h"
 
 enum { PV = QN_PAGE_TOKENS / VF_N };
 #if VF_N == 16

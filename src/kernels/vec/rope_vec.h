@@ -1,7 +1,6 @@
-/* rope_vec.h - rotary position embedding; the body of rope_avx2.c and rope_avx512.c. Only the split form has vector
- * code: its cosines are taken apart from the sines on the way in. */
+/* rope_vec.h - rotary position embedding; the body of every rope_LEVEL.c. Only the split form has vector code:
+ * its cosines are taken apart from the sines on the way in. */
 #include "kernels/ref/ref.h"
-#include "kernels/x86/x86.h"
 
 void VF_NAME(rope)(float *x, const float *cos_sin, int n_rot, bool neox)
 {

@@ -1,9 +1,8 @@
-/* prepare_vec.h - quantising activation rows; the body of prepare_avx2.c and prepare_avx512.c. The bytes are those of
- * ref/prepare.c. */
+/* prepare_vec.h - quantising activation rows; the body of every prepare_LEVEL.c. The bytes are those of ref/prepare.c.
+ */
 #include <math.h>
 
 #include "kernels/act.h"
-#include "kernels/x86/x86.h"
 
 /* n a multiple of 32; s[j] = sum of the j-th 16 of q. Returns the scale. */
 INLINE float quantise(const float *x, int8_t *q, int32_t *s, int n)
