@@ -240,6 +240,8 @@ static void bind_latent(binder *b, int i, const qn_layer_shape *s, qn_layer *l)
     if (has(b, i, "attn_k_b")) {
         l->k_b = stack(b, i, "attn_k_b", h->nope, h->kv_lora, 0, h->kv_lora, s->n_heads, QN_ALWAYS, QN_NEVER);
         l->v_b = stack(b, i, "attn_v_b", h->kv_lora, h->latent_v, 0, h->latent_v, s->n_heads, QN_ALWAYS, QN_NEVER);
+        /* Some files carry the older layout as well: known, not needed. */
+        (void)matrix(b, i, "attn_kv_b", h->kv_lora, s->n_heads * (h->nope + h->latent_v), QN_MAYBE, QN_NEVER);
     } else {
         split_latent(b, i, s, l);
     }
