@@ -27,7 +27,8 @@ const char *qn_version(void)
     return QN_VERSION;
 }
 
-/* Length of the UTF-8 sequence at s (terminated), 0 when malformed. Surrogates and overlong forms count as malformed. */
+/* Length of the UTF-8 sequence at s (terminated), 0 when malformed. Surrogates and overlong forms count as malformed.
+ */
 static size_t utf8_len(const unsigned char *s)
 {
     if (s[0] < 0x80)

@@ -5,8 +5,8 @@
 #include "quern.h"
 
 /* Set code, where and what; returns the code so that `return qn__fail(...)` reads well. err may be NULL; where may be
- * NULL (""). Texts that do not fit are cut at a UTF-8 border; bytes that are not printable UTF-8 are shown as '?', since
- * names come from hostile files and end on a terminal. */
+ * NULL (""). Texts that do not fit are cut at a UTF-8 border; bytes that are not printable UTF-8 are shown as '?',
+ * since names come from hostile files and end on a terminal. */
 qn_status qn__fail(qn_err *err, qn_status code, const char *where, const char *fmt, ...) QN_PRINTF(4, 5);
 /* The common case. */
 qn_status qn__fail_mem(qn_err *err, const char *where);

@@ -126,7 +126,8 @@ qn_status qn__writer_open(const char *path, qn_writer **out, qn_err *err)
 {
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* the rename would put a file in a device's place */
-        return qn__fail(err, QN_EIO, path, S_ISDIR(st.st_mode) ? "is a directory; name a file in it" : "is not a regular file");
+        return qn__fail(err, QN_EIO, path,
+                        S_ISDIR(st.st_mode) ? "is a directory; name a file in it" : "is not a regular file");
     qn_writer *w = qn__calloc(1, sizeof *w);
     size_t n = strlen(path);
     if (!w || !(w->path = qn__strndup(path, n)) || !(w->temp = qn__alloc(n + 12))) {

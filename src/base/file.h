@@ -18,14 +18,15 @@ qn_status qn__map_open(const char *path, qn_map *out, qn_err *err);
 void qn__map_close(qn_map *m);
 /* Tell the kernel that the map will be read whole and soon. */
 void qn__map_willneed(const qn_map *m);
-/* [p, p+n) of a map was read and is not needed soon: its whole pages leave this process's memory (and come back from the
- * file if touched again). */
+/* [p, p+n) of a map was read and is not needed soon: its whole pages leave this process's memory (and come back from
+ * the file if touched again). */
 void qn__map_done(const void *p, size_t n);
 
 /* Do both paths name one existing file? (Also through links.) */
 bool qn__same_file(const char *a, const char *b);
 
-/* Read a whole regular file or pipe, at most `limit` bytes (QN_ELIMIT beyond). The text is terminated; *n excludes it. */
+/* Read a whole regular file or pipe, at most `limit` bytes (QN_ELIMIT beyond). The text is terminated; *n excludes it.
+ */
 qn_status qn__read_file(const char *path, size_t limit, char **out, size_t *n, qn_err *err);
 qn_status qn__read_stream(FILE *f, const char *name, size_t limit, char **out, size_t *n, qn_err *err);
 

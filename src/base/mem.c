@@ -15,8 +15,8 @@ static bool allowed(size_t n)
 {
     uint64_t now = atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed) + 1;
     size_t peak = atomic_load_explicit(&alloc_peak, memory_order_relaxed);
-    while (n > peak && !atomic_compare_exchange_weak_explicit(&alloc_peak, &peak, n, memory_order_relaxed,
-                                                              memory_order_relaxed))
+    while (n > peak &&
+           !atomic_compare_exchange_weak_explicit(&alloc_peak, &peak, n, memory_order_relaxed, memory_order_relaxed))
         ;
     uint64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
     return at == 0 || now != at;

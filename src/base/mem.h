@@ -1,7 +1,8 @@
 /* mem.h - memory: checked sizes, an allocator that tests can make fail, arenas, page-aligned blocks.
  *
  * Every allocation of the library goes through here, so that (a) a size is never computed by an overflowing product,
- * (b) a test can let the Nth allocation fail, (c) nothing allocates more than a caller-given bound from hostile input. */
+ * (b) a test can let the Nth allocation fail, (c) nothing allocates more than a caller-given bound from hostile input.
+ */
 #ifndef QN_BASE_MEM_H
 #define QN_BASE_MEM_H
 

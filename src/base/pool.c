@@ -31,9 +31,9 @@ struct worker {
  *
  *   gate:  epoch (32) | closed (1) | joined (31)
  *
- * The caller publishes a region by storing a new epoch, open, nobody joined. A worker joins by a compare-and-swap while it
- * is open, drains, and leaves. When the caller has drained too it closes the gate and waits for those inside only: a worker
- * that sleeps, or that the system has not scheduled, delays nobody. */
+ * The caller publishes a region by storing a new epoch, open, nobody joined. A worker joins by a compare-and-swap while
+ * it is open, drains, and leaves. When the caller has drained too it closes the gate and waits for those inside only: a
+ * worker that sleeps, or that the system has not scheduled, delays nobody. */
 struct qn_pool {
     _Alignas(64) _Atomic uint64_t gate;
     _Alignas(64) _Atomic int next;
@@ -105,7 +105,8 @@ static void *work(void *arg)
     uint32_t seen = 0;
     for (;;) {
         uint64_t g = wait_for(p, seen);
-        while (is_news(g, seen) && !atomic_compare_exchange_weak_explicit(&p->gate, &g, g + 1, memory_order_acquire, memory_order_acquire))
+        while (is_news(g, seen) &&
+               !atomic_compare_exchange_weak_explicit(&p->gate, &g, g + 1, memory_order_acquire, memory_order_acquire))
             ;
         if (!is_news(g, seen))
             continue; /* closed while we were coming */

@@ -151,7 +151,8 @@ size_t qn__utf8_incomplete(const char *p, size_t n)
         /* The second byte of some leads is narrower (no overlong forms, surrogates, or values past U+10FFFF). */
         if (back >= 2) {
             unsigned char d = (unsigned char)p[n - back + 1];
-            if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d > 0x8F))
+            if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) ||
+                (c == 0xF4 && d > 0x8F))
                 return 0;
         }
         return back;

@@ -27,8 +27,8 @@ void qn__buf_printf(qn_buf *b, const char *fmt, ...) QN_PRINTF(2, 3);
 char *qn__buf_take(qn_buf *b, size_t *n);
 void qn__buf_free(qn_buf *b);
 
-/* Decode one character of [p, p+n), n > 0. Returns the bytes consumed (1..4) and the code point; malformed input gives 1
- * and -1 (surrogates, overlong forms and values over U+10FFFF are malformed). */
+/* Decode one character of [p, p+n), n > 0. Returns the bytes consumed (1..4) and the code point; malformed input gives
+ * 1 and -1 (surrogates, overlong forms and values over U+10FFFF are malformed). */
 size_t qn__utf8_decode(const char *p, size_t n, int32_t *cp);
 /* Encode cp (0..10FFFF) into out[4]; returns the length. */
 size_t qn__utf8_encode(int32_t cp, char out[4]);

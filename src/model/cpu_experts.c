@@ -1,5 +1,6 @@
-/* cpu_experts.c - mixtures of experts on the CPU: rows are sorted by expert, so that each expert's weights are read once for
- * all of its rows; a row's sum runs in the order of its router's choice, so it does not depend on the other rows. */
+/* cpu_experts.c - mixtures of experts on the CPU: rows are sorted by expert, so that each expert's weights are read
+ * once for all of its rows; a row's sum runs in the order of its router's choice, so it does not depend on the other
+ * rows. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -172,16 +173,22 @@ static void expert_piece(void *arg, int item, int thread)
     qn_act act = k->act[w->type];
     int expert = j->r->experts[segment], first = j->r->start[segment], n = j->r->start[segment + 1] - first;
     int r0 = piece * j->piece_rows, rows = w->rows - r0 < j->piece_rows ? w->rows - r0 : j->piece_rows;
-    k->matmul[w->type](&(qn_matmul){
-        .w = w->data + (size_t)expert * w->stride + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes,
-        .x = j->d->prepared[act] + (size_t)first * j->stride[act], .x_stride = j->stride[act],
-        .y = qn__row(y, first) + r0, .y_stride = y.stride, .k = w->k, .rows = rows, .tokens = n});
+    k->matmul[w->type](&(qn_matmul){.w = w->data + (size_t)expert * w->stride + (size_t)r0 * w->row_bytes,
+                                    .w_stride = w->row_bytes,
+                                    .x = j->d->prepared[act] + (size_t)first * j->stride[act],
+                                    .x_stride = j->stride[act],
+                                    .y = qn__row(y, first) + r0,
+                                    .y_stride = y.stride,
+                                    .k = w->k,
+                                    .rows = rows,
+                                    .tokens = n});
     const float *bias = w->bias ? w->bias + (size_t)expert * (size_t)w->rows + r0 : NULL;
     for (int i = 0; bias && i < n; i++)
         k->add(qn__row(y, first + i) + r0, bias, qn__row(y, first + i) + r0, rows);
 }
 
-void qn__cpu_expert_linear(qn_device *dev, const qn_routing *r, bool gather, qn_rows x, const qn_linear *outs, int n_outs)
+void qn__cpu_expert_linear(qn_device *dev, const qn_routing *r, bool gather, qn_rows x, const qn_linear *outs,
+                           int n_outs)
 {
     cpu_device *d = qn__cpu(dev);
     expert_job j = {.d = d, .r = r, .gather = gather, .x = x, .outs = outs, .n_outs = n_outs};

@@ -1,5 +1,5 @@
-/* cpu_recurrent.c - layers that carry a state, on the CPU: a sequence's tokens one after another, sequences and heads in
- * parallel. Nothing is summed across tokens in chunks, so a prompt's cut into steps cannot change a bit.
+/* cpu_recurrent.c - layers that carry a state, on the CPU: a sequence's tokens one after another, sequences and heads
+ * in parallel. Nothing is summed across tokens in chunks, so a prompt's cut into steps cannot change a bit.
  *
  *   a layer's state of one sequence:  [taps - 1][channels] of the convolution | [heads][...] of the rule
  */
@@ -74,41 +74,51 @@ static void delta_piece(void *arg, int item, int thread)
     const qn_run *r = &j->runs[item / s->heads];
     int head = item % s->heads, value = s->inner / s->heads;
     int key = s->keys_tiled ? head % s->groups : head / (s->heads / s->groups);
-    float *state = state_of(j, r) + (size_t)(s->conv - 1) * (size_t)j->channels + (size_t)head * (size_t)s->state * (size_t)value;
+    float *state =
+        state_of(j, r) + (size_t)(s->conv - 1) * (size_t)j->channels + (size_t)head * (size_t)s->state * (size_t)value;
     (void)thread;
     for (int t = r->first; t < r->first + r->n; t++) {
         const float *row = qn__row(j->in, t);
         float decay = qn__expf(softplus(qn__row(j->alpha, t)[head] + j->l->dt_bias[head]) * j->l->a[head]);
         float beta = 1.0f / (1.0f + qn__expf(-qn__row(j->beta, t)[head]));
         j->d->k->delta_step(state, row + key * s->state, row + (s->groups + key) * s->state,
-                            row + 2 * s->groups * s->state + head * value, decay, beta, qn__row(j->out, t) + head * value,
-                            s->state, value);
+                            row + 2 * s->groups * s->state + head * value, decay, beta,
+                            qn__row(j->out, t) + head * value, s->state, value);
     }
 }
 
-void qn__cpu_delta(qn_device *dev, const qn_recurrent_shape *s, const qn_layer *l, qn_rows qkv, qn_rows alpha, qn_rows beta,
-                   qn_rows out, const qn_run *runs, int n_runs)
+void qn__cpu_delta(qn_device *dev, const qn_recurrent_shape *s, const qn_layer *l, qn_rows qkv, qn_rows alpha,
+                   qn_rows beta, qn_rows out, const qn_run *runs, int n_runs)
 {
-    recurrent_job j = {.d = qn__cpu(dev), .s = s, .l = l, .in = qkv, .alpha = alpha, .beta = beta, .out = out, .runs = runs,
+    recurrent_job j = {.d = qn__cpu(dev),
+                       .s = s,
+                       .l = l,
+                       .in = qkv,
+                       .alpha = alpha,
+                       .beta = beta,
+                       .out = out,
+                       .runs = runs,
                        .channels = s->inner + 2 * s->groups * s->state};
     qn__pool_run(j.d->pool, n_runs, conv_piece, &j);
     qn__pool_run(j.d->pool, qkv.rows, unit_piece, &j);
     qn__pool_run(j.d->pool, n_runs * s->heads, delta_piece, &j);
 }
 
-/* Row: z [inner] | x [inner] | B [groups][state] | C [groups][state] | dt [heads]. A head's values pass through scratch,
- * scaled by its time step. */
+/* Row: z [inner] | x [inner] | B [groups][state] | C [groups][state] | dt [heads]. A head's values pass through
+ * scratch, scaled by its time step. */
 static void mamba_piece(void *arg, int item, int thread)
 {
     const recurrent_job *j = arg;
     const qn_recurrent_shape *s = j->s;
     const qn_run *r = &j->runs[item / s->heads];
     int head = item % s->heads, n = s->inner / s->heads, group = head / (s->heads / s->groups);
-    float *state = state_of(j, r) + (size_t)(s->conv - 1) * (size_t)j->channels + (size_t)head * (size_t)s->state * (size_t)n;
+    float *state =
+        state_of(j, r) + (size_t)(s->conv - 1) * (size_t)j->channels + (size_t)head * (size_t)s->state * (size_t)n;
     float *scaled = j->d->scratch + (size_t)thread * j->d->scratch_floats;
     assert((size_t)n <= j->d->scratch_floats);
     for (int t = r->first; t < r->first + r->n; t++) {
-        const float *row = qn__row(j->in, t), *x = row + s->inner + head * n, *b = row + 2 * s->inner + group * s->state;
+        const float *row = qn__row(j->in, t), *x = row + s->inner + head * n,
+                    *b = row + 2 * s->inner + group * s->state;
         float *y = qn__row(j->out, t) + head * n;
         float dt = softplus(row[s->inner + j->channels + head] + j->l->dt_bias[head]);
         j->d->k->scale(x, dt, scaled, n);
@@ -134,7 +144,13 @@ static void mamba_end_piece(void *arg, int item, int thread)
 void qn__cpu_mamba(qn_device *dev, const qn_recurrent_shape *s, const qn_layer *l, qn_rows in, qn_rows out,
                    const qn_run *runs, int n_runs)
 {
-    recurrent_job j = {.d = qn__cpu(dev), .s = s, .l = l, .in = in, .out = out, .runs = runs, .at = s->inner,
+    recurrent_job j = {.d = qn__cpu(dev),
+                       .s = s,
+                       .l = l,
+                       .in = in,
+                       .out = out,
+                       .runs = runs,
+                       .at = s->inner,
                        .channels = s->inner + 2 * s->groups * s->state};
     qn__pool_run(j.d->pool, n_runs, conv_piece, &j);
     qn__pool_run(j.d->pool, n_runs * s->heads, mamba_piece, &j);

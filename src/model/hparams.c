@@ -35,8 +35,8 @@ static const qn_gguf_kv *array(reader *rd, const char *suffix)
 
 static void out_of_range(reader *rd, int64_t v, int64_t min, int64_t max)
 {
-    rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "is %lld; it must be in %lld..%lld", (long long)v, (long long)min,
-                          (long long)max);
+    rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "is %lld; it must be in %lld..%lld", (long long)v,
+                          (long long)min, (long long)max);
 }
 
 /* An integer; of an array (one per layer) the largest. */
@@ -67,7 +67,8 @@ static int layer_int(reader *rd, const char *suffix, int layer, int min, int max
     if (!kv || !is_int_kind(kv->elem))
         return fallback;
     if (kv->n <= (uint64_t)layer) {
-        rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "has %llu entries, too few for layer %d", (unsigned long long)kv->n, layer);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "has %llu entries, too few for layer %d",
+                              (unsigned long long)kv->n, layer);
         return fallback;
     }
     int64_t v = qn__gguf_arr_int(kv, (uint64_t)layer);
@@ -104,9 +105,12 @@ static void read_embedding(reader *rd, qn_hparams *h)
 {
     const qn_gguf_tensor *e = qn__gguf_find(rd->g, "token_embd.weight");
     if (!e)
-        rd->status = qn__fail(rd->err, QN_EFORMAT, "token_embd.weight", "the tensor is missing; the file holds no model weights (a vocabulary only?)");
+        rd->status = qn__fail(rd->err, QN_EFORMAT, "token_embd.weight",
+                              "the tensor is missing; the file holds no model weights (a vocabulary only?)");
     else if (e->n_dims != 2 || e->dims[0] != (uint64_t)h->n_embd || e->dims[1] > (1u << 28))
-        rd->status = qn__fail(rd->err, QN_EFORMAT, "token_embd.weight", "its shape [%llu, %llu] does not match the expected [%d, vocabulary]", (unsigned long long)e->dims[0], (unsigned long long)e->dims[1], h->n_embd);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, "token_embd.weight",
+                              "its shape [%llu, %llu] does not match the expected [%d, vocabulary]",
+                              (unsigned long long)e->dims[0], (unsigned long long)e->dims[1], h->n_embd);
     else
         h->n_vocab = (int32_t)e->dims[1];
 }
@@ -128,7 +132,8 @@ static void read_sizes(reader *rd, qn_hparams *h)
         return;
     bool stated = qn__gguf_kv(rd->g, key(rd, "attention.key_length")) != NULL;
     if (!stated && h->n_embd % h->n_heads != 0)
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count"), "%d heads do not divide the embedding of %d", h->n_heads, h->n_embd);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count"),
+                              "%d heads do not divide the embedding of %d", h->n_heads, h->n_embd);
     int head = h->n_embd / h->n_heads > 0 ? h->n_embd / h->n_heads : 1;
     h->head_k = (int)get_int(rd, "attention.key_length", 1, 1 << 12, head, false);
     h->head_v = (int)get_int(rd, "attention.value_length", 1, 1 << 12, head, false);
@@ -138,17 +143,21 @@ static void read_rope(reader *rd, qn_hparams *h)
 {
     const qn_recipe *r = rd->r;
     h->n_rot = (int)get_int(rd, "rope.dimension_count", 2, 1 << 12, h->head_k, false);
-    if (rd->status == QN_OK && r->rope != QN_ROPE_NONE && (h->n_rot > h->head_k || h->n_rot % (r->rope_half_when_full ? 4 : 2) != 0))
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"), "%d is not an even number up to the head size %d", h->n_rot, h->head_k);
+    if (rd->status == QN_OK && r->rope != QN_ROPE_NONE &&
+        (h->n_rot > h->head_k || h->n_rot % (r->rope_half_when_full ? 4 : 2) != 0))
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"),
+                              "%d is not an even number up to the head size %d", h->n_rot, h->head_k);
     h->rope_base = get_float(rd, "rope.freq_base", 1e-3, 1e12, 10000);
-    h->rope_base_window = get_float(rd, "rope.freq_base_swa", 1e-3, 1e12, r->window_rope_base > 0 ? r->window_rope_base : h->rope_base);
+    h->rope_base_window =
+        get_float(rd, "rope.freq_base_swa", 1e-3, 1e12, r->window_rope_base > 0 ? r->window_rope_base : h->rope_base);
     double legacy = get_float(rd, "rope.scale_linear", 1e-6, 1e6, 0);
     h->rope_factor = get_float(rd, "rope.scaling.factor", 0, 1e6, legacy);
     h->rope_magnitude = get_float(rd, "rope.scaling.attn_factor", 1e-3, 1e3, 1);
     h->yarn_beta_fast = get_float(rd, "rope.scaling.yarn_beta_fast", 1e-6, 1e6, 32);
     h->yarn_beta_slow = get_float(rd, "rope.scaling.yarn_beta_slow", 1e-6, 1e6, 1);
     h->yarn_log_multiplier = get_float(rd, "rope.scaling.yarn_log_multiplier", 0, 1e3, 0);
-    h->rope_original_ctx = (int32_t)get_int(rd, "rope.scaling.original_context_length", 1, INT32_MAX, h->n_ctx_train, false);
+    h->rope_original_ctx =
+        (int32_t)get_int(rd, "rope.scaling.original_context_length", 1, INT32_MAX, h->n_ctx_train, false);
     if (rd->status != QN_OK)
         return;
     qn_slice type;
@@ -163,7 +172,8 @@ static void read_rope(reader *rd, qn_hparams *h)
         while (i < 4 && (strlen(names[i]) != type.n || memcmp(names[i], type.p, type.n) != 0))
             i++;
         if (i == 4) {
-            rd->status = qn__fail(rd->err, QN_EUNSUPPORTED, k, "\"%.*s\" is not one of none, linear, yarn, longrope", (int)(type.n < 40 ? type.n : 40), type.p);
+            rd->status = qn__fail(rd->err, QN_EUNSUPPORTED, k, "\"%.*s\" is not one of none, linear, yarn, longrope",
+                                  (int)(type.n < 40 ? type.n : 40), type.p);
             return;
         }
         h->scaling = (qn_rope_scaling)i;
@@ -183,7 +193,8 @@ static void read_latent(reader *rd, qn_hparams *h)
     h->latent_v = (int)get_int(rd, "attention.value_length_mla", 1, 1 << 12, h->head_v, false);
     h->n_rot = (int)get_int(rd, "rope.dimension_count", 2, 1 << 12, 64, false);
     if (rd->status == QN_OK && (h->n_rot >= head || h->n_rot % 2 != 0))
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"), "%d is not an even number below the head size %d", h->n_rot, head);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"),
+                              "%d is not an even number below the head size %d", h->n_rot, head);
     h->nope = head - h->n_rot;
     h->head_k = h->kv_lora + h->n_rot;
     h->head_v = h->kv_lora;
@@ -198,10 +209,12 @@ static void read_window(reader *rd, qn_hparams *h)
         return;
     }
     const qn_gguf_kv *pattern = array(rd, "attention.sliding_window_pattern");
-    int64_t period = pattern ? 0 : get_int(rd, "attention.sliding_window_pattern", 1, QN_MAX_LAYERS, rd->r->window_period, false);
+    int64_t period =
+        pattern ? 0 : get_int(rd, "attention.sliding_window_pattern", 1, QN_MAX_LAYERS, rd->r->window_period, false);
     for (int i = 0; i < h->n_layers && rd->status == QN_OK; i++)
-        h->layers[i].windowed = pattern ? layer_int(rd, "attention.sliding_window_pattern", i, INT32_MIN, INT32_MAX, 0) != 0
-                                        : period == 1 || i % period != period - 1;
+        h->layers[i].windowed = pattern
+                                    ? layer_int(rd, "attention.sliding_window_pattern", i, INT32_MIN, INT32_MAX, 0) != 0
+                                    : period == 1 || i % period != period - 1;
 }
 
 static void read_experts(reader *rd, qn_hparams *h)
@@ -209,10 +222,12 @@ static void read_experts(reader *rd, qn_hparams *h)
     const qn_recipe *r = rd->r;
     if (r->experts == QN_NEVER)
         return;
-    h->n_experts = (int)get_int(rd, "expert_count", r->experts == QN_ALWAYS, QN_MAX_EXPERTS, 0, r->experts == QN_ALWAYS);
+    h->n_experts =
+        (int)get_int(rd, "expert_count", r->experts == QN_ALWAYS, QN_MAX_EXPERTS, 0, r->experts == QN_ALWAYS);
     if (rd->status != QN_OK || h->n_experts == 0)
         return;
-    h->n_used = (int)get_int(rd, "expert_used_count", 1, h->n_experts < QN_MAX_EXPERTS_USED ? h->n_experts : QN_MAX_EXPERTS_USED, 0, true);
+    h->n_used = (int)get_int(rd, "expert_used_count", 1,
+                             h->n_experts < QN_MAX_EXPERTS_USED ? h->n_experts : QN_MAX_EXPERTS_USED, 0, true);
     h->n_ff_expert = (int)get_int(rd, "expert_feed_forward_length", 1, 1 << 22, h->n_ff, false);
     h->n_ff_shared = (int)get_int(rd, "expert_shared_feed_forward_length", 0, 1 << 22, 0, false);
     int shared = (int)get_int(rd, "expert_shared_count", 0, 1 << 10, 0, false);
@@ -220,12 +235,16 @@ static void read_experts(reader *rd, qn_hparams *h)
         h->n_ff_shared = shared * (h->n_ff_expert < (1 << 20) ? h->n_ff_expert : 0);
     h->n_dense = (int)get_int(rd, "leading_dense_block_count", 0, QN_MAX_LAYERS, 0, false);
     h->n_latent_ff = (int)get_int(rd, "moe_latent_size", 0, 1 << 20, 0, false);
-    h->n_groups = (int)get_int(rd, "expert_group_count", 1, h->n_experts < QN_MAX_GROUPS ? h->n_experts : QN_MAX_GROUPS, 1, false);
+    h->n_groups = (int)get_int(rd, "expert_group_count", 1, h->n_experts < QN_MAX_GROUPS ? h->n_experts : QN_MAX_GROUPS,
+                               1, false);
     h->n_groups_used = (int)get_int(rd, "expert_group_used_count", 1, h->n_groups, h->n_groups, false);
     if (rd->status == QN_OK && h->n_experts % h->n_groups != 0)
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "expert_group_count"), "%d groups do not divide %d experts", h->n_groups, h->n_experts);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "expert_group_count"), "%d groups do not divide %d experts",
+                              h->n_groups, h->n_experts);
     if (rd->status == QN_OK && h->n_groups > 1 && h->n_used > h->n_groups_used * (h->n_experts / h->n_groups))
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "expert_used_count"), "%d experts cannot be chosen from %d groups of %d", h->n_used, h->n_groups_used, h->n_experts / h->n_groups);
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "expert_used_count"),
+                              "%d experts cannot be chosen from %d groups of %d", h->n_used, h->n_groups_used,
+                              h->n_experts / h->n_groups);
     h->router = (qn_router)get_int(rd, "expert_gating_func", 1, 3, r->router ? r->router : QN_ROUTER_SOFTMAX, false);
     h->router_normalises = get_bool(rd, "expert_weights_norm", r->router_normalises);
     double scale = get_float(rd, "expert_weights_scale", 0, 1e6, 1);
@@ -241,21 +260,27 @@ static void read_recurrent(reader *rd, qn_hparams *h)
     h->groups = (int)get_int(rd, "ssm.group_count", 1, 1 << 12, 0, true);
     h->time_rank = (int)get_int(rd, "ssm.time_step_rank", 1, 1 << 12, 0, true);
     h->inner = (int)get_int(rd, "ssm.inner_size", 1, 1 << 20, 0, true);
-    if (rd->status == QN_OK && (h->inner % h->time_rank != 0 || h->time_rank % h->groups != 0 || h->inner % h->groups != 0))
-        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "ssm.time_step_rank"), "%d heads do not fit an inner size of %d in %d groups", h->time_rank, h->inner, h->groups);
+    if (rd->status == QN_OK &&
+        (h->inner % h->time_rank != 0 || h->time_rank % h->groups != 0 || h->inner % h->groups != 0))
+        rd->status =
+            qn__fail(rd->err, QN_EFORMAT, key(rd, "ssm.time_step_rank"),
+                     "%d heads do not fit an inner size of %d in %d groups", h->time_rank, h->inner, h->groups);
 }
 
 static void shape_layers(reader *rd, qn_hparams *h)
 {
     const qn_recipe *r = rd->r;
     qn_mixer attention = r->mixer == QN_MIX_NONE ? QN_MIX_ATTENTION : r->mixer;
-    int interval = r->hybrid == QN_HYBRID_INTERVAL ? (int)get_int(rd, "full_attention_interval", 1, QN_MAX_LAYERS, 4, false) : 1;
+    int interval =
+        r->hybrid == QN_HYBRID_INTERVAL ? (int)get_int(rd, "full_attention_interval", 1, QN_MAX_LAYERS, 4, false) : 1;
     bool one_of = r->hybrid == QN_HYBRID_ONE_OF;
     const qn_gguf_kv *clamp = array(rd, "swiglu_clamp_exp"), *clamp_shared = array(rd, "swiglu_clamp_shexp");
     for (int i = 0; i < h->n_layers && rd->status == QN_OK; i++) {
         qn_layer_shape *l = &h->layers[i];
         l->n_heads = layer_int(rd, "attention.head_count", i, 1, 1 << 12, h->n_heads);
-        l->n_kv_heads = r->mixer == QN_MIX_LATENT ? 1 : layer_int(rd, "attention.head_count_kv", i, one_of ? 0 : 1, 1 << 12, h->n_kv_heads);
+        l->n_kv_heads = r->mixer == QN_MIX_LATENT
+                            ? 1
+                            : layer_int(rd, "attention.head_count_kv", i, one_of ? 0 : 1, 1 << 12, h->n_kv_heads);
         l->n_ff = layer_int(rd, "feed_forward_length", i, 0, 1 << 22, h->n_ff);
         l->mixer = attention;
         if (one_of)
@@ -265,10 +290,15 @@ static void shape_layers(reader *rd, qn_hparams *h)
         if (one_of && l->mixer != QN_MIX_NONE)
             l->n_ff = 0;
         l->experts = h->n_experts > 0 && i >= h->n_dense && (!one_of || l->mixer == QN_MIX_NONE);
-        l->clamp = clamp && clamp->elem == QN_GGUF_F32 && clamp->n > (uint64_t)i ? (float)qn__gguf_arr_float(clamp, (uint64_t)i) : 0;
-        l->clamp_shared = clamp_shared && clamp_shared->elem == QN_GGUF_F32 && clamp_shared->n > (uint64_t)i ? (float)qn__gguf_arr_float(clamp_shared, (uint64_t)i) : 0;
+        l->clamp = clamp && clamp->elem == QN_GGUF_F32 && clamp->n > (uint64_t)i
+                       ? (float)qn__gguf_arr_float(clamp, (uint64_t)i)
+                       : 0;
+        l->clamp_shared = clamp_shared && clamp_shared->elem == QN_GGUF_F32 && clamp_shared->n > (uint64_t)i
+                              ? (float)qn__gguf_arr_float(clamp_shared, (uint64_t)i)
+                              : 0;
         if (rd->status == QN_OK && l->n_kv_heads > 0 && l->n_heads % l->n_kv_heads != 0)
-            rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count_kv"), "%d key-value heads do not divide %d heads (layer %d)", l->n_kv_heads, l->n_heads, i);
+            rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count_kv"),
+                                  "%d key-value heads do not divide %d heads (layer %d)", l->n_kv_heads, l->n_heads, i);
     }
 }
 
@@ -281,13 +311,14 @@ static double mscale(double factor, double multiplier)
 static void read_scales(reader *rd, qn_hparams *h)
 {
     const qn_recipe *r = rd->r;
-    h->norm_eps = (float)get_float(rd, r->norm == QN_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", 0, 1, 1e-5);
+    h->norm_eps = (float)get_float(
+        rd, r->norm == QN_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", 0, 1, 1e-5);
     double wide = (double)h->n_embd / (h->n_heads ? h->n_heads : 1);
     double head = r->wide_head_layers && h->n_layers == r->wide_head_layers ? wide : h->head_k;
     double scale = get_float(rd, "attention.scale", 1e-9, 1e9, 0);
     double log_multiplier = h->yarn_log_multiplier > 0 ? h->yarn_log_multiplier : 0;
-    if (r->mixer == QN_MIX_LATENT) { /* a head's own size; the temperature stands here and not in the rope; the file holds
-                                        a tenth of the multiplier */
+    if (r->mixer == QN_MIX_LATENT) { /* a head's own size; the temperature stands here and not in the rope; the file
+                                        holds a tenth of the multiplier */
         double m = h->scaling == QN_SCALING_YARN ? mscale(h->rope_factor, 10 * log_multiplier) : 1;
         head = (h->nope + h->n_rot) / (m * m * m * m);
     } else if (h->scaling == QN_SCALING_YARN) {
@@ -310,8 +341,8 @@ static void read_scales(reader *rd, qn_hparams *h)
 qn_status qn__hparams_read(const qn_gguf *g, const qn_recipe *r, const char *prefix, qn_hparams *h, qn_err *err)
 {
     reader rd = {.g = g, .r = r, .prefix = prefix, .err = err};
-    static void (*const parts[])(reader *, qn_hparams *) = {read_sizes, read_rope, read_latent, read_window, read_experts,
-                                                            read_recurrent, shape_layers, read_scales};
+    static void (*const parts[])(reader *, qn_hparams *) = {read_sizes,   read_rope,      read_latent,  read_window,
+                                                            read_experts, read_recurrent, shape_layers, read_scales};
     memset(h, 0, sizeof *h);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && rd.status == QN_OK; i++)
         parts[i](&rd, h);

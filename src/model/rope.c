@@ -11,7 +11,8 @@ static double yarn_pair(const qn_hparams *h, double base, double rotations)
     return h->n_rot * log(h->rope_original_ctx / (rotations * 2 * PI)) / (2 * log(base));
 }
 
-void qn__rope_init(const qn_hparams *h, int n_rot, const float *factors, bool windowed, bool plain, float *inv_freq, qn_rope *out)
+void qn__rope_init(const qn_hparams *h, int n_rot, const float *factors, bool windowed, bool plain, float *inv_freq,
+                   qn_rope *out)
 {
     double base = windowed ? h->rope_base_window : h->rope_base;
     double factor = plain ? 1 : h->rope_factor, magnitude = plain ? 1 : h->rope_magnitude;

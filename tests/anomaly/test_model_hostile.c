@@ -1,5 +1,5 @@
-/* test_model_hostile.c - mutated model files all the way through the decoder: opened, bound, run for a step. Never a crash or
- * an allocation that the file does not warrant; a refusal says where and what. Meant for the sanitizers. */
+/* test_model_hostile.c - mutated model files all the way through the decoder: opened, bound, run for a step. Never a
+ * crash or an allocation that the file does not warrant; a refusal says where and what. Meant for the sanitizers. */
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,14 +30,15 @@ static void step_once(const qn_decoder *d)
 {
     const qn_decoder_info *info = qn__decoder_info(d);
     qn_context *c;
-    qn_context_options o = {.level = qn__cpu_best(), .n_threads = 1, .max_rows = 3, .max_out = 1, .n_ctx = 8, .kv = QN__KV_F16};
+    qn_context_options o = {
+        .level = qn__cpu_best(), .n_threads = 1, .max_rows = 3, .max_out = 1, .n_ctx = 8, .kv = QN__KV_F16};
     qn_err err;
     if (qn__context_open(d, &o, &c, &err) != QN_OK) {
         assert_true(err.what[0] != 0);
         return;
     }
     unsigned char *page = qn__alloc_aligned(qn__decoder_page_bytes(d, QN__KV_F16));
-    unsigned char *const pages[] = {page}, *const *tables[] = {pages};
+    unsigned char *const pages[] = {page}, *const * tables[] = {pages};
     size_t wide = (size_t)(info->n_vocab > info->n_embd ? info->n_vocab : info->n_embd);
     float *logits = malloc(wide * 4), *state = qn__alloc_aligned(qn__decoder_state_bytes(d));
     qn_row rows[3];
@@ -84,7 +85,18 @@ static int try_file(const unsigned char *data, size_t n)
 /* Mutate where it hurts: the header is small beside the weights, so most positions are drawn from it. */
 static void mutate(unsigned char *p, size_t *n, size_t header, uint64_t *seed)
 {
-    static const uint64_t nasty[] = {0, 1, 2, 0x7F, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x8000000000000000, 0x0100000001};
+    static const uint64_t nasty[] = {0,
+                                     1,
+                                     2,
+                                     0x7F,
+                                     0xFF,
+                                     0x7FFFFFFF,
+                                     0xFFFFFFFF,
+                                     0x80000000,
+                                     0x7FFFFFFFFFFFFFFF,
+                                     0xFFFFFFFFFFFFFFFF,
+                                     0x8000000000000000,
+                                     0x0100000001};
     int edits = 1 + (int)(next(seed) % 3);
     while (edits--) {
         size_t at = next(seed) % (next(seed) % 8 ? header : *n);
@@ -98,7 +110,10 @@ static void mutate(unsigned char *p, size_t *n, size_t header, uint64_t *seed)
                 memcpy(p + at, &v, w);
             break;
         }
-        case 3: if (next(seed) % 8 == 0) *n = at + 1; break;
+        case 3:
+            if (next(seed) % 8 == 0)
+                *n = at + 1;
+            break;
         case 4: { /* copy one place of the header over another: keys and names swap */
             size_t from = next(seed) % header, w = 1 + next(seed) % 24;
             if (from + w <= *n && at + w <= *n)
@@ -138,7 +153,8 @@ static void mutants(void **state)
         free(data);
     }
     globfree(&files);
-    printf("figure: %d mutated model files: %d refused with a sentence, %d harmless and run\n", total, total - ran, ran);
+    printf("figure: %d mutated model files: %d refused with a sentence, %d harmless and run\n", total, total - ran,
+           ran);
     assert_true(ran > 0 && ran < total);
 }
 
@@ -268,7 +284,8 @@ static void allocations_fail(void **state)
         if (s == QN_OK) {
             s = qn__decoder_open(g, &d, &err);
             if (s == QN_OK) {
-                qn_context_options o = {.level = QN_CPU_REF, .n_threads = 2, .max_rows = 3, .max_out = 1, .n_ctx = 8, .kv = QN__KV_F32};
+                qn_context_options o = {
+                    .level = QN_CPU_REF, .n_threads = 2, .max_rows = 3, .max_out = 1, .n_ctx = 8, .kv = QN__KV_F32};
                 s = qn__context_open(d, &o, &c, &err);
                 if (s == QN_OK)
                     qn__context_close(c);
@@ -288,7 +305,8 @@ static void allocations_fail(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sentences), cmocka_unit_test(expert_sentences), cmocka_unit_test(nan_router),
-                                       cmocka_unit_test(allocations_fail), cmocka_unit_test(mutants)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sentences), cmocka_unit_test(expert_sentences),
+                                       cmocka_unit_test(nan_router), cmocka_unit_test(allocations_fail),
+                                       cmocka_unit_test(mutants)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

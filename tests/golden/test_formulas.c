@@ -1,6 +1,6 @@
 /* test_formulas.c - families for which no golden file exists, against their definitions written out here in doubles:
- * gpt2 (Radford 2019: learned positions, LayerNorm, one fused QKV matrix, GELU) and olmoe (Muennighoff 2024: RMS norm over
- * all heads of Q and K at once, softmax router whose weights are not renormalised).
+ * gpt2 (Radford 2019: learned positions, LayerNorm, one fused QKV matrix, GELU) and olmoe (Muennighoff 2024: RMS norm
+ * over all heads of Q and K at once, softmax router whose weights are not renormalised).
  *
  * The oracle shares nothing with the decoder: plain loops over plain arrays, a whole prompt at a time. */
 #include <math.h>
@@ -18,7 +18,20 @@
 #include "base/mem.h"
 #include "model/decoder.h"
 
-enum { E = 32, HEADS = 4, D = E / HEADS, FF = 48, VOCAB = 64, CTX = 32, LAYERS = 2, N = 19, EXPERTS = 5, USED = 2, FX = 24, MAX_TENSORS = 64 };
+enum {
+    E = 32,
+    HEADS = 4,
+    D = E / HEADS,
+    FF = 48,
+    VOCAB = 64,
+    CTX = 32,
+    LAYERS = 2,
+    N = 19,
+    EXPERTS = 5,
+    USED = 2,
+    FX = 24,
+    MAX_TENSORS = 64
+};
 
 /* A model as the test knows it: named float tensors. */
 typedef struct tensor {
@@ -140,7 +153,8 @@ static void gpt2(const int32_t *tokens, double (*logits)[VOCAB])
     static double x[N][E], n[N][E], q[N][E], k[N][E], v[N][E], o[N][E];
     for (int t = 0; t < N; t++)
         for (int i = 0; i < E; i++)
-            x[t][i] = (double)get(-1, "token_embd.weight")[tokens[t] * E + i] + (double)get(-1, "position_embd.weight")[t * E + i];
+            x[t][i] = (double)get(-1, "token_embd.weight")[tokens[t] * E + i] +
+                      (double)get(-1, "position_embd.weight")[t * E + i];
     for (int l = 0; l < LAYERS; l++) {
         for (int t = 0; t < N; t++) {
             double qkv[3 * E];
@@ -159,7 +173,8 @@ static void gpt2(const int32_t *tokens, double (*logits)[VOCAB])
             layer_norm(x[t], get(l, "ffn_norm.weight"), get(l, "ffn_norm.bias"), n[t]);
             matvec(get(l, "ffn_up.weight"), get(l, "ffn_up.bias"), n[t], f, E, FF);
             for (int i = 0; i < FF; i++)
-                f[i] = 0.5 * f[i] * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (f[i] + 0.044715 * f[i] * f[i] * f[i])));
+                f[i] =
+                    0.5 * f[i] * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (f[i] + 0.044715 * f[i] * f[i] * f[i])));
             matvec(get(l, "ffn_down.weight"), get(l, "ffn_down.bias"), f, y, FF, E);
             for (int i = 0; i < E; i++)
                 x[t][i] += y[i];
@@ -268,7 +283,16 @@ static void save(const char *arch, const char *path)
     bool moe = strcmp(arch, "olmoe") == 0;
     assert_int_equal(qn__gguf_create(path, &w, NULL), QN_OK);
     qn__gguf_put_str(w, "general.architecture", arch, strlen(arch));
-    const struct { const char *key; int v; } ints[] = {{"block_count", LAYERS}, {"context_length", CTX}, {"embedding_length", E}, {"attention.head_count", HEADS}, {"feed_forward_length", moe ? FX : FF}, {"expert_count", moe ? EXPERTS : -1}, {"expert_used_count", moe ? USED : -1}};
+    const struct {
+        const char *key;
+        int v;
+    } ints[] = {{"block_count", LAYERS},
+                {"context_length", CTX},
+                {"embedding_length", E},
+                {"attention.head_count", HEADS},
+                {"feed_forward_length", moe ? FX : FF},
+                {"expert_count", moe ? EXPERTS : -1},
+                {"expert_used_count", moe ? USED : -1}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
         (void)snprintf(key, sizeof key, "%s.%s", arch, ints[i].key);
         if (ints[i].v >= 0)
@@ -283,7 +307,9 @@ static void save(const char *arch, const char *path)
     }
     assert_int_equal(qn__gguf_begin_data(w, NULL), QN_OK);
     for (int i = 0; i < n_tensors; i++)
-        assert_int_equal(qn__gguf_write(w, tensors[i].v, (size_t)(tensors[i].k * tensors[i].rows * tensors[i].count) * 4, NULL), QN_OK);
+        assert_int_equal(
+            qn__gguf_write(w, tensors[i].v, (size_t)(tensors[i].k * tensors[i].rows * tensors[i].count) * 4, NULL),
+            QN_OK);
     assert_int_equal(qn__gguf_commit(w, NULL), QN_OK);
 }
 
@@ -320,10 +346,15 @@ static void check(const char *arch, void (*oracle)(const int32_t *, double (*)[V
         fail_msg("%s: %s: %s", arch, err.where, err.what);
     for (int level = 0; level <= (int)qn__cpu_best(); level++) {
         qn_context *c;
-        qn_context_options o = {.level = (qn_cpu)level, .n_threads = 1, .max_rows = N, .max_out = N, .n_ctx = CTX, .kv = QN__KV_F32};
+        qn_context_options o = {
+            .level = (qn_cpu)level, .n_threads = 1, .max_rows = N, .max_out = N, .n_ctx = CTX, .kv = QN__KV_F32};
         assert_int_equal(qn__context_open(d, &o, &c, NULL), QN_OK);
-        unsigned char *page = qn__alloc_aligned(qn__decoder_page_bytes(d, QN__KV_F32)), *const pages[] = {page}, *const *tables[] = {pages};
-        assert_int_equal(qn__context_step(c, &(qn_step){.rows = rows, .n_rows = N, .pages = tables, .n_seqs = 1, .logits = got}, NULL), QN_OK);
+        unsigned char *page = qn__alloc_aligned(qn__decoder_page_bytes(d, QN__KV_F32)), *const pages[] = {page},
+                      *const * tables[] = {pages};
+        assert_int_equal(
+            qn__context_step(c, &(qn_step){.rows = rows, .n_rows = N, .pages = tables, .n_seqs = 1, .logits = got},
+                             NULL),
+            QN_OK);
         double e = nmse(got, want);
         printf("figure: formula %s at %s: NMSE %.1e (<= 1e-9)\n", arch, qn__cpu_name((qn_cpu)level), e);
         assert_true(e <= 1e-9);

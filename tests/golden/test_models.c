@@ -1,9 +1,10 @@
-/* test_models.c - logits and greedy tokens of tiny models against what independent engines computed, at every CPU level of
- * this machine, with f32 and f16 KV.
+/* test_models.c - logits and greedy tokens of tiny models against what independent engines computed, at every CPU level
+ * of this machine, with f32 and f16 KV.
  *
- * Bounds on the normalised mean squared error: 1e-9 with exact weights and f32 KV (1e-6 where the oracle's GELU goes through
- * a 16-bit table); 2e-6 with f16 KV, or what f16 KV costs the oracle's own engine where a model is so ill-conditioned that
- * this is more; for quantised files 1.5 times what rounding activations costs the oracle's own engine. */
+ * Bounds on the normalised mean squared error: 1e-9 with exact weights and f32 KV (1e-6 where the oracle's GELU goes
+ * through a 16-bit table); 2e-6 with f16 KV, or what f16 KV costs the oracle's own engine where a model is so
+ * ill-conditioned that this is more; for quantised files 1.5 times what rounding activations costs the oracle's own
+ * engine. */
 #include <glob.h>
 #include <jansson.h>
 #include <math.h>
@@ -106,7 +107,8 @@ static bool golden_load(const char *dir, const char *path, golden *g)
     g->cols = (int)json_integer_value(json_object_get(g->json, "cols"));
     g->native = json_number_value(json_object_get(json_object_get(g->json, "native"), "nmse_vs_dequantised"));
     g->f16 = json_number_value(json_object_get(json_object_get(g->json, "noise_nmse"), "kv_f16"));
-    (void)snprintf(file, sizeof file, "%s/%s", dir, json_string_value(json_object_get(g->json, g->hidden ? "tokembd_file" : "logits_file")));
+    (void)snprintf(file, sizeof file, "%s/%s", dir,
+                   json_string_value(json_object_get(g->json, g->hidden ? "tokembd_file" : "logits_file")));
     assert_int_equal(qn__read_file(file, 1 << 24, (char **)&g->want, &n, NULL), QN_OK);
     assert_int_equal(n, (size_t)g->n_rows * (size_t)g->cols * 4);
     return true;
@@ -132,7 +134,8 @@ static double nmse(const golden *g, const float *got, double *worst)
     return num / den;
 }
 
-/* How many greedy tokens agree before the first whose margin the error can overturn; -1 when one differs before that. */
+/* How many greedy tokens agree before the first whose margin the error can overturn; -1 when one differs before that.
+ */
 static int greedy_agrees(run *r, const golden *g, float *logits, double error)
 {
     const float *last = logits + (size_t)(g->n_prompt - 1) * (size_t)g->cols;
@@ -151,7 +154,8 @@ static int greedy_agrees(run *r, const golden *g, float *logits, double error)
     return g->n_greedy;
 }
 
-static int check_level(const golden *g, qn_decoder *d, int level, int kv, double bound, double *e, int *agree, float *logits)
+static int check_level(const golden *g, qn_decoder *d, int level, int kv, double bound, double *e, int *agree,
+                       float *logits)
 {
     run r;
     double worst;
@@ -190,8 +194,8 @@ static int check_model(const char *dir, const golden *g)
     for (int level = 0; level <= (int)qn__cpu_best(); level++)
         for (int kv = 0; kv < 2; kv++)
             bad += check_level(g, d, level, kv, bound[kv], &most[kv], &agree, logits);
-    printf("figure: golden %-24s NMSE f32 KV %.1e (<= %.1e), f16 KV %.1e (<= %.1e), greedy %2d/%d, %d levels\n", g->name,
-           most[0], bound[0], most[1], bound[1], agree, g->n_greedy, (int)qn__cpu_best() + 1);
+    printf("figure: golden %-24s NMSE f32 KV %.1e (<= %.1e), f16 KV %.1e (<= %.1e), greedy %2d/%d, %d levels\n",
+           g->name, most[0], bound[0], most[1], bound[1], agree, g->n_greedy, (int)qn__cpu_best() + 1);
     free(logits);
     qn__decoder_close(d);
     qn__gguf_close(file);

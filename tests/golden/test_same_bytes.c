@@ -1,5 +1,6 @@
-/* test_same_bytes.c - promise 1 at the decoder, for every family: the logits of a position are the same bytes alone, in a
- * batch with other sequences, in chunks of any size, with any number of threads, and resumed from a copy of pages and state. */
+/* test_same_bytes.c - promise 1 at the decoder, for every family: the logits of a position are the same bytes alone, in
+ * a batch with other sequences, in chunks of any size, with any number of threads, and resumed from a copy of pages and
+ * state. */
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +54,8 @@ static void step(qn_context *c, sequence *seqs, const int *take, int n_seqs, flo
         tables[k] = seqs[k].pages;
         states[k] = seqs[k].state;
         for (int i = 0; i < take[k]; i++, seqs[k].done++)
-            rows[n++] = (qn_row){.token = seqs[k].tokens[seqs[k].done], .pos = seqs[k].done, .seq = k, .out = k == 0 ? n_out++ : -1};
+            rows[n++] = (qn_row){
+                .token = seqs[k].tokens[seqs[k].done], .pos = seqs[k].done, .seq = k, .out = k == 0 ? n_out++ : -1};
     }
     qn_step s = {.rows = rows, .n_rows = n, .pages = tables, .states = states, .n_seqs = n_seqs, .logits = out};
     assert_int_equal(qn__context_step(c, &s, NULL), QN_OK);
@@ -62,7 +64,8 @@ static void step(qn_context *c, sequence *seqs, const int *take, int n_seqs, flo
 static qn_context *context(const qn_decoder *d, qn_cpu level, int threads)
 {
     qn_context *c;
-    qn_context_options o = {.level = level, .n_threads = threads, .max_rows = MAX_ROWS, .max_out = N, .n_ctx = 256, .kv = QN__KV_F16};
+    qn_context_options o = {
+        .level = level, .n_threads = threads, .max_rows = MAX_ROWS, .max_out = N, .n_ctx = 256, .kv = QN__KV_F16};
     assert_int_equal(qn__context_open(d, &o, &c, NULL), QN_OK);
     return c;
 }
@@ -124,14 +127,18 @@ static int check(const char *path, int *n)
         page_bytes = qn__decoder_page_bytes(d, QN__KV_F16);
         state_bytes = qn__decoder_state_bytes(d);
         float *alone = malloc(bytes), *other = malloc(bytes);
-        static const struct { int threads, chunk, n_seqs; } ways[] = {{1, 1, 1}, {2, 7, 1}, {4, 64, 1}, {2, 13, OTHERS + 1}, {3, 1, OTHERS + 1}};
-        for (int level = 1; level <= (int)qn__cpu_best() || level == 1; level++) { /* ref is slow and has one path: the first of ways */
+        static const struct {
+            int threads, chunk, n_seqs;
+        } ways[] = {{1, 1, 1}, {2, 7, 1}, {4, 64, 1}, {2, 13, OTHERS + 1}, {3, 1, OTHERS + 1}};
+        for (int level = 1; level <= (int)qn__cpu_best() || level == 1;
+             level++) { /* ref is slow and has one path: the first of ways */
             qn_cpu l = level <= (int)qn__cpu_best() ? (qn_cpu)level : QN_CPU_REF;
             run(d, l, 2, N, 1, alone);
             for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
                 run(d, l, ways[w].threads, ways[w].chunk, ways[w].n_seqs, other);
                 if (memcmp(alone, other, bytes) != 0) {
-                    print_error("%s at %s: %d threads, chunks of %d, %d sequences: other bytes\n", path, qn__cpu_name(l), ways[w].threads, ways[w].chunk, ways[w].n_seqs);
+                    print_error("%s at %s: %d threads, chunks of %d, %d sequences: other bytes\n", path,
+                                qn__cpu_name(l), ways[w].threads, ways[w].chunk, ways[w].n_seqs);
                     bad = 1;
                 }
             }
@@ -183,7 +190,8 @@ static void shared_families(void **state)
         printf("skipped: no %s here\n", dir);
         skip();
     }
-    printf("figure: same bytes in %d of %d golden models: alone = chunked = batched = resumed, 1 = 2 = 3 = 4 threads\n", n - bad, n);
+    printf("figure: same bytes in %d of %d golden models: alone = chunked = batched = resumed, 1 = 2 = 3 = 4 threads\n",
+           n - bad, n);
     assert_int_equal(bad, 0);
 }
 

@@ -122,7 +122,17 @@ static void utf8(void **state)
             if (qn__utf8_incomplete(out, cut) != cut || qn__utf8_valid(out, cut))
                 fail_msg("U+%04X cut at %zu", (unsigned)c, cut);
     }
-    static const char *const bad[] = {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xC3(", "\xE2\x82("};
+    static const char *const bad[] = {"\x80",
+                                      "\xC0\x80",
+                                      "\xC1\xBF",
+                                      "\xE0\x80\x80",
+                                      "\xED\xA0\x80",
+                                      "\xF0\x80\x80\x80",
+                                      "\xF4\x90\x80\x80",
+                                      "\xF5\x80\x80\x80",
+                                      "\xFF",
+                                      "\xC3(",
+                                      "\xE2\x82("};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(qn__utf8_valid(bad[i], strlen(bad[i])));
         assert_int_equal(qn__utf8_decode(bad[i], strlen(bad[i]), &cp), 1);
@@ -258,9 +268,14 @@ static void cpu_levels(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_printable), cmocka_unit_test(sizes_do_not_wrap), cmocka_unit_test(nth_allocation_fails),
-        cmocka_unit_test(arena_holds_its_limit), cmocka_unit_test(utf8), cmocka_unit_test(buffers), cmocka_unit_test(files),
-        cmocka_unit_test(pool_runs_each_item_once), cmocka_unit_test(cpu_levels)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(errors_are_printable),
+                                       cmocka_unit_test(sizes_do_not_wrap),
+                                       cmocka_unit_test(nth_allocation_fails),
+                                       cmocka_unit_test(arena_holds_its_limit),
+                                       cmocka_unit_test(utf8),
+                                       cmocka_unit_test(buffers),
+                                       cmocka_unit_test(files),
+                                       cmocka_unit_test(pool_runs_each_item_once),
+                                       cmocka_unit_test(cpu_levels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
