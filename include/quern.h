@@ -85,6 +85,9 @@ typedef struct qn_model_info {
     uint64_t file_bytes;
     int32_t n_embd;           /* values of an embedding; 0 unless opened QN_OPEN_FULL */
     bool embedding_only;      /* an encoder: it gives embeddings and no text; false unless opened QN_OPEN_FULL */
+    /* What one token of a new sequence takes, of experts only the chosen ones; 0 unless opened QN_OPEN_FULL: bytes of
+     * weights read, and weights multiplied by. The output matrix counts, the look-up of the embedding does not. */
+    uint64_t bytes_per_token, params_per_token;
 } qn_model_info;
 QN_API void qn_model_get_info(const qn_model *m, qn_model_info *out);
 
@@ -274,6 +277,30 @@ typedef struct qn_perplexity {
 QN_API qn_status qn_measure_perplexity(qn_engine *e, const int32_t *tokens, size_t n, int32_t n_ctx,
                                        bool (*progress)(void *arg, size_t done, size_t total, double ppl), void *arg,
                                        qn_perplexity *out, qn_err *err);
+
+/* What this machine can do at most with n_threads, measured by loops that do nothing else. */
+typedef struct qn_ceilings {
+    int32_t n_threads;
+    const char *cpu;      /* the level; static */
+    uint64_t read_bytes;  /* the memory that was read over and over, in huge pages where the system has them */
+    double bandwidth;     /* bytes per second */
+    double int8_ops;      /* operations per second: a multiplication and an addition are two */
+    double fp32_ops;
+} qn_ceilings;
+/* cpu as in qn_engine_options; n_threads 0: chosen as there. read_bytes: as much memory as the work reads in turn, so that
+ * caches help as much as they help there (4 MiB to 1 GiB; less or more is brought there); 0: more than the caches hold.
+ * Takes about half a second. Errors: QN_EINVAL, QN_ENOMEM, QN_EIO (threads). */
+QN_API qn_status qn_measure_ceilings(const char *cpu, int32_t n_threads, uint64_t read_bytes, qn_ceilings *out, qn_err *err);
+
+/* The least that a step must do in which each of n_seqs sequences that hold `depth` tokens gets n_tokens more and the logits
+ * of its last one: each weight it needs read once (of experts, those that so many tokens choose if they choose evenly), keys,
+ * values and states read once, each weight multiplied by each token. Attention's own arithmetic is not counted. */
+typedef struct qn_work {
+    double bytes;
+    double int8_ops;  /* with quantised weights */
+    double float_ops; /* with F32, F16 and BF16 weights */
+} qn_work;
+QN_API void qn_engine_get_work(const qn_engine *e, int32_t n_seqs, int32_t n_tokens, int32_t depth, qn_work *out);
 
 /* Write a random-weight model of a real model's shape, for measuring speed and memory without a download: `shape` as
  * qn_synth_shape lists them, `mixture` as qn_quantize_type_name does: each matrix gets the type that it has in files of that

@@ -117,3 +117,16 @@ int qn__cpu_count(void)
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
 }
+
+size_t qn__cpu_cache(void)
+{
+    long most = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    const int levels[] = {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        long n = sysconf(levels[i]);
+        most = n > most ? n : most;
+    }
+#endif
+    return (size_t)most;
+}

@@ -26,5 +26,7 @@ qn_cpu qn__cpu_best(void);
 qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err);
 /* Logical processors this process may use. */
 int qn__cpu_count(void);
+/* Bytes of the largest cache; 0 when the system does not say. */
+size_t qn__cpu_cache(void);
 
 #endif

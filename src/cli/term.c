@@ -52,6 +52,18 @@ double term_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double term_load(void)
+{
+    double load;
+    return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
+int term_processors(void)
+{
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
 /* ---- signals --------------------------------------------------------------------------------------------------- */
 
 static void put_back(void)

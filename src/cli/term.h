@@ -15,6 +15,9 @@ void term_init(void);
 bool term_is_terminal(int which);
 int term_width(void);
 double term_now(void);
+/* Processes that wanted to run in the last minute, on average (0 when the system does not say); processors. */
+double term_load(void);
+int term_processors(void);
 
 /* Between catch and release, Ctrl-C is counted instead of ending the process; the third in a row that nobody takes ends
  * it all the same. While caught, SIGTERM, SIGHUP, SIGQUIT and Ctrl-Z put the terminal back as term_catch found it

@@ -95,6 +95,10 @@ static qn_status fill_info(qn_model *m, qn_err *err)
         i->n_ctx_train = d->n_ctx_train;
         i->n_embd = d->n_embd;
         i->embedding_only = d->embedding_only;
+        qn_work w;
+        qn__decoder_work(m->decoder, QN__KV_F16, 1, 1, 0, &w);
+        i->bytes_per_token = (uint64_t)w.bytes;
+        i->params_per_token = (uint64_t)((w.int8_ops + w.float_ops) / 2);
     }
     return QN_OK;
 }

@@ -40,6 +40,9 @@ size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv);
  * sequence can be resumed only where a copy of it was kept. */
 size_t qn__decoder_state_bytes(const qn_decoder *d);
 
+/* The least that a step must do: see qn_engine_get_work. */
+void qn__decoder_work(const qn_decoder *d, qn_kv kv, int n_seqs, int n_tokens, int32_t depth, qn_work *out);
+
 typedef struct qn_context qn_context;
 typedef struct qn_context_options {
     qn_cpu level;

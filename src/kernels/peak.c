@@ -1,0 +1,23 @@
+/* peak.c - the table of each level's peaks: see peak.h. */
+#include "kernels/peak.h"
+
+#define PEAK(l)                                                                                                        \
+    {                                                                                                                  \
+        .int8 = qn__##l##_peak_int8, .fp32 = qn__##l##_peak_fp32, .read = qn__##l##_peak_read                          \
+    }
+
+static const qn_peak peaks[] = {
+    [QN_CPU_REF] = PEAK(ref),
+#if defined(__x86_64__)
+    [QN_CPU_AVX2] = PEAK(avx2),
+    [QN_CPU_AVX512] = PEAK(avx512),
+#elif defined(__aarch64__)
+    [QN_CPU_NEON] = PEAK(neon),
+    [QN_CPU_I8MM] = {.int8 = qn__i8mm_peak_int8, .fp32 = qn__neon_peak_fp32, .read = qn__neon_peak_read},
+#endif
+};
+
+const qn_peak *qn__peak(qn_cpu level)
+{
+    return &peaks[level];
+}
