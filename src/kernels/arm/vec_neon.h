@@ -33,9 +33,11 @@ INLINE vf vf_zero(void)
 {
     return vf_set1(0.0f);
 }
+/* By bytes: weights lie as they lie in the file. */
 INLINE vf vf_load(const float *p)
 {
-    return (vf){vld1q_f32(p), vld1q_f32(p + 4)};
+    const uint8_t *b = (const uint8_t *)p;
+    return (vf){vreinterpretq_f32_u8(vld1q_u8(b)), vreinterpretq_f32_u8(vld1q_u8(b + 16))};
 }
 INLINE void vf_store(float *p, vf v)
 {
@@ -48,8 +50,7 @@ INLINE vf vf_load_n(const float *p, int n)
     float part[VF_N] = {0};
     if (n == VF_N)
         return vf_load(p);
-    for (int i = 0; i < n; i++)
-        part[i] = p[i];
+    memcpy(part, p, (size_t)n * sizeof *p);
     return vf_load(part);
 }
 INLINE void vf_store_n(float *p, vf v, int n)
@@ -60,8 +61,7 @@ INLINE void vf_store_n(float *p, vf v, int n)
         return;
     }
     vf_store(part, v);
-    for (int i = 0; i < n; i++)
-        p[i] = part[i];
+    memcpy(p, part, (size_t)n * sizeof *p);
 }
 INLINE vf vf_pin(vf v)
 {
