@@ -138,7 +138,7 @@ typedef struct qn_engine_options {
     int32_t n_chunk;   /* prefill tokens per step; 0: 512 */
     int32_t max_seqs;  /* sequences running together; 0: 8 */
     qn_kv_type kv;
-    const char *cpu;   /* "ref", "avx2", "avx512" (ARM: "neon", "i8mm") or NULL: QUERN_CPU, then the best the machine has */
+    const char *cpu;   /* "ref", "avx2", "avx512", "amx" (ARM: "neon", "i8mm") or NULL: QUERN_CPU, then the best the machine has */
 } qn_engine_options;
 
 QN_API void qn_engine_options_init(qn_engine_options *o);

@@ -10,12 +10,24 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 
 static uint64_t xcr0(void)
 {
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
+}
+
+/* Tile data is 8 KB per thread that a Linux process gets only if it asks, once for all its threads. */
+static bool tiles_allowed(void)
+{
+#ifdef __linux__
+    const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, request, tile_data) == 0;
+#else
+    return false;
+#endif
 }
 
 qn_cpu qn__cpu_best(void)
@@ -38,7 +50,11 @@ qn_cpu qn__cpu_best(void)
     if ((saved & 0xE6) != 0xE6 /* and opmask, ZMM state */ ||
         (b & (f | dq | cd | bw | vl)) != (f | dq | cd | bw | vl) || !(c & vnni))
         return QN_CPU_AVX2;
-    return QN_CPU_AVX512;
+    const unsigned tile = 1u << 24, int8 = 1u << 25;
+    if ((saved & 0x60000) != 0x60000 /* tile configuration and data */ || (d & (tile | int8)) != (tile | int8) ||
+        !tiles_allowed())
+        return QN_CPU_AVX512;
+    return QN_CPU_AMX;
 }
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
@@ -60,8 +76,8 @@ qn_cpu qn__cpu_best(void)
 #endif
 
 #if defined(__x86_64__)
-#define NAMES "ref, avx2, avx512"
-static const char *const names[QN_CPU__COUNT] = {"ref", "avx2", "avx512"};
+#define NAMES "ref, avx2, avx512, amx"
+static const char *const names[QN_CPU__COUNT] = {"ref", "avx2", "avx512", "amx"};
 #elif defined(__aarch64__)
 #define NAMES "ref, neon, i8mm"
 static const char *const names[QN_CPU__COUNT] = {"ref", "neon", "i8mm"};

@@ -10,6 +10,7 @@ typedef enum qn_cpu {
 #if defined(__x86_64__)
     QN_CPU_AVX2,   /* AVX2, FMA, F16C, BMI2 */
     QN_CPU_AVX512, /* F, BW, CD, DQ, VL, VNNI */
+    QN_CPU_AMX,    /* AVX512 and tiles of int8, which the system gives on request: qn__cpu_best asks */
 #elif defined(__aarch64__)
     QN_CPU_NEON, /* Advanced SIMD with dot products (SDOT): Cortex-A76, Apple M1 */
     QN_CPU_I8MM, /* int8 matrix products (SMMLA): Neoverse V1, Apple M2 */

@@ -21,7 +21,7 @@ typedef struct cli_engine {
      "prompt tokens read in one step; changes the speed and never the result"}, \
     {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \
     {"--cpu", NULL, CLI_TEXT, "LEVEL", offsetof(type, m.cpu), 0, 0, \
-     "kernel level: ref, avx2 or avx512, on ARM ref, neon or i8mm (default: $QUERN_CPU, then the best that the machine has)"}
+     "kernel level: ref, avx2, avx512 or amx, on ARM ref, neon or i8mm (default: $QUERN_CPU, then the best that the machine has)"}
 /* clang-format on */
 
 /* Check what can be checked before a file is touched. */

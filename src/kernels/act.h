@@ -2,7 +2,7 @@
  *
  *   F32     [f32 x: k]                                    padded with zeros to 16 floats
  *   Q8_32   [i8 q: k][f32 d: k/32][i32 n8: k/32]          x = d*q; n8 = -8 * sum of the block's q
- *   Q8_256  [i8 q: k][i16 s: k/16][f32 d: k/256]          x = d*q; s = sum of 16 q
+ *   Q8_256  [i8 q: k][i16 s: k/16][f32 d: k/256][i16 s2: k/32]   x = d*q; s = sum of 16 q, s2 = sum of 32
  *
  * d = amax/127, q = rint(x * (127/amax)) in [-127, 127], halves to even. A block whose amax is below 2^-120 is zero
  * (127/amax would overflow). A block that holds an infinity or NaN has d = NaN and q = 0: what it touches becomes NaN,
@@ -30,6 +30,11 @@ static inline const int16_t *qn__q256_s(const void *x, int k)
 static inline const float *qn__q256_d(const void *x, int k)
 {
     return (const float *)((const char *)x + k + k / 8);
+}
+
+static inline const int16_t *qn__q256_s2(const void *x, int k)
+{
+    return (const int16_t *)((const char *)x + k + k / 8 + k / 64);
 }
 
 #endif

@@ -16,6 +16,7 @@
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
 #define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
 #define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
+#define AMX(type) [QN_##type] = qn__amx_matmul_##type,
 #define NEON(type) [QN_##type] = qn__neon_matmul_##type,
 #define I8MM(type) [QN_##type] = qn__i8mm_matmul_##type,
 #define TYPES(X) QN_OWN_TYPES(X) QN_GENERIC_TYPES(X)
@@ -36,13 +37,19 @@
     .ssm_step = qn__ref_ssm_step
 
 static const qn_kernels tables[] = {
-    [QN_CPU_REF] = {.level = QN_CPU_REF, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
+    [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
 #if defined(__x86_64__)
-    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
-    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .span = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
+    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+    [QN_CPU_AMX] = {.level = QN_CPU_AMX,
+                    .span = 256,
+                    ACTS,
+                    .matmul = {QN_AMX_TYPES(AMX) QN_AMX_OTHERS(AVX512) QN_GENERIC_TYPES(AVX512)},
+                    OPERATIONS(avx512)},
 #elif defined(__aarch64__)
-    [QN_CPU_NEON] = {.level = QN_CPU_NEON, ACTS, .matmul = {TYPES(NEON)}, OPERATIONS(neon)},
+    [QN_CPU_NEON] = {.level = QN_CPU_NEON, .span = 64, ACTS, .matmul = {TYPES(NEON)}, OPERATIONS(neon)},
     [QN_CPU_I8MM] = {.level = QN_CPU_I8MM,
+                     .span = 64,
                      ACTS,
                      .matmul = {QN_ARM_FLOAT_TYPES(NEON) QN_ARM_QUANT_TYPES(I8MM)},
                      OPERATIONS(neon)},
@@ -60,7 +67,7 @@ size_t qn__act_bytes(qn_act act, int k)
     switch (act) {
     case QN_ACT_F32: bytes = n * 4; break;
     case QN_ACT_Q8_32: bytes = n + n / 8 + n / 8; break;
-    case QN_ACT_Q8_256: bytes = n + n / 8 + n / 64; break;
+    case QN_ACT_Q8_256: bytes = n + n / 8 + n / 64 + n / 16; break;
     case QN_ACT__COUNT: break;
     }
     return (bytes + 63) & ~(size_t)63;

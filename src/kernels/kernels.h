@@ -66,6 +66,7 @@ typedef struct qn_kernels {
     /* Which form matmul[type] wants, and the matmul; every type that qn__dequant_has has one (where no special code exists:
      * rows are dequantised in pieces and multiplied as floats). */
     qn_act act[QN_TYPE__COUNT];
+    int span; /* tokens that a matmul is best given at once, as long as their activations stay in a second-level cache */
     void (*matmul[QN_TYPE__COUNT])(const qn_matmul *a);
     /* Prepare one row of k floats: k is a multiple of 32 (Q8_32) or 256 (Q8_256). dst: qn__act_bytes, 64-byte aligned. */
     void (*prepare[QN_ACT__COUNT])(const float *x, void *dst, int k);

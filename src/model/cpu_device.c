@@ -9,7 +9,7 @@
 #include "model/cpu_device.h"
 
 enum {
-    TOKEN_TILE = 64,    /* activation rows of one matmul piece: 64 x 8960 int8 stay in a 1 MB second-level cache */
+    MIN_SPAN = 64, SPAN_BYTES = 1400 << 10, /* activation rows of one matmul: 64 x 8960 int8 stay in a 1 MB second-level cache */
     MIN_PIECE_ROWS = 16, MAX_PIECE_ROWS = 128,
     ROWS_PER_PIECE = 8, /* activation rows of one element-wise piece */
     MAX_LINEAR = 4
@@ -232,8 +232,10 @@ static void prepare_piece(void *arg, int item, int thread)
 static void multiply(cpu_device *d, const qn_weight *w, const unsigned char *data, int r0, int rows,
                      const unsigned char *x, size_t x_stride, int tokens, qn_rows y)
 {
-    for (int t = 0; t < tokens; t += TOKEN_TILE) {
-        int n = tokens - t < TOKEN_TILE ? tokens - t : TOKEN_TILE;
+    int fit = (int)((size_t)SPAN_BYTES / x_stride) / MIN_SPAN * MIN_SPAN, span = fit < MIN_SPAN ? MIN_SPAN : fit;
+    span = span < d->k->span ? span : d->k->span;
+    for (int t = 0; t < tokens; t += span) {
+        int n = tokens - t < span ? tokens - t : span;
         d->k->matmul[w->type](&(qn_matmul){.w = data + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes,
                                            .x = x + (size_t)t * x_stride, .x_stride = x_stride, .y = qn__row(y, t) + r0,
                                            .y_stride = y.stride, .k = w->k, .rows = rows, .tokens = n});

@@ -49,10 +49,13 @@ void VF_NAME(prepare_q8_256)(const float *x, void *dst, int k)
     int8_t *q = dst;
     int16_t *s16 = (int16_t *)((char *)dst + k);
     float *d = (float *)((char *)dst + k + k / 8);
+    int16_t *s2 = (int16_t *)((char *)dst + k + k / 8 + k / 64);
     for (int b = 0; b < k / 256; b++) {
         int32_t s[16];
         d[b] = quantise(x + b * 256, q + b * 256, s, 256);
         for (int j = 0; j < 16; j++)
             s16[b * 16 + j] = (int16_t)s[j];
+        for (int j = 0; j < 8; j++)
+            s2[b * 8 + j] = (int16_t)(s[2 * j] + s[2 * j + 1]);
     }
 }

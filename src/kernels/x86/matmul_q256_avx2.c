@@ -20,14 +20,25 @@ INLINE void finish(const panel_dot *p, int t, vi sum, const vi *msum)
     vf_store(p->acc + t * VF_N, acc);
 }
 
-INLINE vi pair_sum(const panel_dot *p, int t)
+/* Sum of pair[j] * (s[2j], s[2j+1]), n pairs. */
+INLINE vi pair_sum(const panel_dot *p, const int16_t *s, const int n)
 {
-    const int16_t *s = qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16;
     vi m = vi_zero();
     UNROLL
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < n; j++)
         m = vi_add(m, _mm256_madd_epi16(p->u->pair[j], broadcast4(s + 2 * j)));
     return m;
+}
+
+/* The minima's part: of sums of 32. The offset of Q6_K: of sums of 16. */
+INLINE vi min_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s2(p->x + (size_t)t * p->x_stride, p->k) + p->first * 8, 4);
+}
+
+INLINE vi offset_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16, 8);
 }
 
 /* sum += sc * (n dwords of w against x); `fit` of them stay in int16. */
@@ -59,7 +70,7 @@ INLINE void dot_q45(const panel_dot *p, const int fit, const int T)
         sub_block(p, x + j * 32, p->u->w + 8 * j, p->u->sc[j], sum, 8, fit, T);
     UNROLL
     for (int t = 0; t < T; t++) {
-        vi m = pair_sum(p, t);
+        vi m = min_sum(p, t);
         finish(p, t, sum[t], &m);
     }
 }
@@ -87,7 +98,7 @@ INLINE void dot_q6_k(const panel_dot *p, const int T)
     }
     UNROLL
     for (int t = 0; t < T; t++) /* the offset of 32 */
-        finish(p, t, vi_sub(sum[t], vi_sll(pair_sum(p, t), 5)), NULL);
+        finish(p, t, vi_sub(sum[t], vi_sll(offset_sum(p, t), 5)), NULL);
 }
 
 void qn__avx2_matmul_Q4_K(const qn_matmul *a)

@@ -21,15 +21,25 @@ INLINE void finish(const panel_dot *p, int t, vi sum, const vi *msum)
     vf_store(p->acc + t * VF_N, acc);
 }
 
-/* Sum of pair[j] * (sums of 16: 2j, 2j+1). */
-INLINE vi pair_sum(const panel_dot *p, int t)
+/* Sum of pair[j] * (s[2j], s[2j+1]), n pairs. */
+INLINE vi pair_sum(const panel_dot *p, const int16_t *s, const int n)
 {
-    const int16_t *s = qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16;
     vi m = vi_zero();
     UNROLL
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < n; j++)
         m = _mm512_dpwssd_epi32(m, p->u->pair[j], broadcast4(s + 2 * j));
     return m;
+}
+
+/* The minima's part: of sums of 32. The offset of Q6_K: of sums of 16. */
+INLINE vi min_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s2(p->x + (size_t)t * p->x_stride, p->k) + p->first * 8, 4);
+}
+
+INLINE vi offset_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16, 8);
 }
 
 INLINE void dot_q4_k(const panel_dot *p, const int T)
@@ -62,7 +72,7 @@ INLINE void dot_q4_k(const panel_dot *p, const int T)
     }
     UNROLL
     for (int t = 0; t < T; t++) {
-        vi m = pair_sum(p, t);
+        vi m = min_sum(p, t);
         finish(p, t, sum[t], &m);
     }
 }
@@ -96,7 +106,7 @@ INLINE void dot_q5_k(const panel_dot *p, const int T)
         sub_block(p, x + j * 32, p->u->w + 8 * j, p->u->sc[j], sum, 8, T);
     UNROLL
     for (int t = 0; t < T; t++) {
-        vi m = pair_sum(p, t);
+        vi m = min_sum(p, t);
         finish(p, t, sum[t], &m);
     }
 }
@@ -112,7 +122,7 @@ INLINE void dot_q6_k(const panel_dot *p, const int T)
         sub_block(p, x + j * 16, p->u->w + 4 * j, p->u->sc[j], sum, 4, T);
     UNROLL
     for (int t = 0; t < T; t++) /* the offset of 32 */
-        finish(p, t, vi_sub(sum[t], vi_sll(pair_sum(p, t), 5)), NULL);
+        finish(p, t, vi_sub(sum[t], vi_sll(offset_sum(p, t), 5)), NULL);
 }
 
 void qn__avx512_matmul_Q4_K(const qn_matmul *a)

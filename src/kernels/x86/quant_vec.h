@@ -19,7 +19,7 @@ enum { TOKEN_TILE = 64, AHEAD = 512 }; /* AHEAD: bytes of each row, prefetched *
 typedef struct panel {
     vi w[64];
     vi sc[16];  /* scales of sub-blocks, one int32 a lane */
-    vi pair[8]; /* int16 pairs for the sums of 16: (m, m) of a sub-block of 32, or two scales */
+    vi pair[8]; /* int16 pairs: 4 of minima for the sums of 32, or 8 of scales for the sums of 16 */
     vf d[8];    /* per block of 32, or d[0] of a block of 256 */
     vf dmin;
 } panel;
@@ -110,10 +110,8 @@ INLINE void unpack_head(rows_at p, panel *u)
         u->sc[4 * i + 1] = vi_bytes(sc[i], 1, -1, SC_HIGH(1), -1);
         u->sc[4 * i + 2] = vi_bytes(sc[i], 2, -1, SC_HIGH(2), -1);
         u->sc[4 * i + 3] = vi_bytes(sc[i], 3, -1, SC_HIGH(3), -1);
-        u->pair[4 * i + 0] = vi_bytes(m[i], 0, -1, 0, -1);
-        u->pair[4 * i + 1] = vi_bytes(m[i], 1, -1, 1, -1);
-        u->pair[4 * i + 2] = vi_bytes(m[i], 2, -1, 2, -1);
-        u->pair[4 * i + 3] = vi_bytes(m[i], 3, -1, 3, -1);
+        u->pair[2 * i + 0] = vi_bytes(m[i], 0, -1, 1, -1);
+        u->pair[2 * i + 1] = vi_bytes(m[i], 2, -1, 3, -1);
     }
 }
 

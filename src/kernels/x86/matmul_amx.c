@@ -1,0 +1,419 @@
+/* matmul_amx.c - Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, Q5_0 of many tokens on AMX: a tile is 16 rows of 64 bytes, one instruction
+ * multiplies 16 tokens x 64 elements x 16 rows of weights. The results equal those of the other levels to the bit, for the
+ * sums inside a block are exact integers; fewer than AMX_TOKENS tokens go to the AVX-512 kernels.
+ *
+ * The unpacked panel of quant_vec.h is the layout that a tile of weights wants: 16 lines of 4 elements x 16 rows.
+ *
+ *   A, activations  [16 tokens][64 elements]       straight from the prepared rows
+ *   B, weights      [64/4][16 rows][4 elements]    16 vectors of a panel
+ *   C, sums         [16 tokens][16 rows] int32
+ *
+ * Blocks of 256 have a scale per sub-block, which a tile product cannot apply. So it goes into the weights: q * s does not
+ * fit a byte, but its two digits do, and sum(q*s*x) = sum(lo*x) + (sum(hi*x) << shift). Q4_K, Q5_K: s = 8*hi + lo, q*7 <= 217.
+ * Q6_K: the bytes of the 16-bit product. One block is then 8 products and one conversion to float.
+ *
+ * A call loads the tile configuration and releases it; between calls no tile state exists. */
+#include "kernels/x86/vec_avx512.h"
+
+enum { TILE_T = 4, AMX_TOKENS = 6, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpacked panel serves */
+#define SC_HIGH(i) (i) /* a scale stands in both halves of its lane */
+
+#include "kernels/x86/quant_vec.h"
+
+typedef struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t line_bytes[16];
+    uint8_t lines[16];
+} tile_config;
+
+/* The intrinsics of some compilers do not say that they touch memory. */
+INLINE void memory_seen(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+/* Tiles 0..3: sums; 4: activations, `tokens` lines of `width` bytes; 5..7: weights. With pair: 4 and 5 are activations. */
+INLINE void configure(int tokens, int width, bool pair)
+{
+    tile_config c = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        bool x = i == 4 || (pair && i == 5);
+        c.line_bytes[i] = (uint16_t)(x ? width : 64);
+        c.lines[i] = (uint8_t)(i < 4 || x ? tokens : width / 4);
+    }
+    __asm__ volatile("" ::"r"(&c) : "memory");
+    _tile_loadconfig(&c);
+}
+
+/* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB beside
+ * the activations, so the panel itself is not kept. */
+typedef struct digits {
+    vi lo[64], hi[64], pair[8];
+    vf d, dmin;
+} digits;
+
+typedef struct amx_walk {
+    const qn_matmul *a;
+    int groups, g, n_groups; /* n_groups: 2, or 1 at the end */
+    int t0, tokens;          /* of this span */
+    bool prefetch;
+    const unsigned char *p[2][VF_N];
+    _Alignas(64) float acc[2][SPAN * VF_N];
+} amx_walk;
+
+INLINE void walk_begin(amx_walk *w, const qn_matmul *a, int g, int t0)
+{
+    w->a = a;
+    w->g = g;
+    w->t0 = t0;
+    w->groups = (a->rows + VF_N - 1) / VF_N;
+    w->n_groups = w->groups - g < 2 ? 1 : 2;
+    w->prefetch = t0 == 0 && g + 4 <= w->groups;
+    w->tokens = a->tokens - t0 < SPAN ? a->tokens - t0 : SPAN;
+    for (int h = 0; h < w->n_groups; h++) {
+        for (int i = 0; i < VF_N; i++) {
+            int r = (g + h) * VF_N + i;
+            w->p[h][i] = (const unsigned char *)a->w + (size_t)(r < a->rows ? r : a->rows - 1) * a->w_stride;
+        }
+        memset(w->acc[h], 0, (size_t)w->tokens * VF_N * sizeof *w->acc[h]);
+    }
+}
+
+/* On to the next blocks of a group. */
+INLINE void walk_on(amx_walk *w, int h, size_t bytes)
+{
+    for (int i = 0; i < VF_N; i++) {
+        for (size_t o = 0; o < bytes && w->prefetch; o += 64) /* the same part of the next two groups */
+            _mm_prefetch((const char *)w->p[h][i] + 2 * VF_N * w->a->w_stride + o, _MM_HINT_T1);
+        w->p[h][i] += bytes;
+    }
+}
+
+INLINE void walk_end(const amx_walk *w)
+{
+    for (int h = 0; h < w->n_groups; h++)
+        for (int t = 0; t < w->tokens; t++) {
+            int r = (w->g + h) * VF_N, n = w->a->rows - r < VF_N ? w->a->rows - r : VF_N;
+            vf_store_n(w->a->y + (size_t)(w->t0 + t) * w->a->y_stride + (size_t)r, vf_load(w->acc[h] + t * VF_N), n);
+        }
+}
+
+/* The first token of tile i: the last tile may overlap the one before it, whose tokens are then not added again. */
+INLINE int tile_start(const amx_walk *w, int i, int lines)
+{
+    int t = i * lines;
+    return t + lines <= w->tokens ? t : w->tokens - lines;
+}
+
+INLINE const char *token(const amx_walk *w, int t)
+{
+    return (const char *)w->a->x + (size_t)(w->t0 + t) * w->a->x_stride;
+}
+
+/* ---- blocks of 256 ---- */
+
+/* Rows of one block -> digits; what a type brings. */
+typedef void digits_fn(rows_at p, digits *q);
+
+INLINE void take_scales(const panel *u, digits *q)
+{
+    q->d = u->d[0];
+    q->dmin = u->dmin;
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        q->pair[j] = u->pair[j];
+}
+
+/* One vector of Q4_K or Q5_K: no product leaves its byte, so 16 bits multiply two at a time. */
+INLINE void put_k45(digits *q, int at, vi w, vi sc)
+{
+    q->lo[at] = _mm512_mullo_epi16(w, vi_and(sc, vi_set1(0x00070007)));
+    q->hi[at] = _mm512_mullo_epi16(w, _mm512_srli_epi16(sc, 3));
+}
+
+INLINE void digits_q4_k(rows_at p, digits *q)
+{
+    panel u; /* scales only */
+    vi low = vi_set1(0x0f0f0f0f);
+    unpack_head(p, &u);
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        q->pair[j] = u.pair[j];
+    q->d = u.d[0];
+    q->dmin = u.dmin;
+    UNROLL
+    for (int j = 0; j < 8; j++) {
+        vi v[4];
+        vi_columns(p, 16 + (size_t)j * 16, v);
+        UNROLL
+        for (int c = 0; c < 4; c++) {
+            put_k45(q, j / 2 * 16 + j % 2 * 4 + c, vi_and(v[c], low), u.sc[j / 2 * 2]);
+            put_k45(q, j / 2 * 16 + j % 2 * 4 + c + 8, vi_and(vi_srl(v[c], 4), low), u.sc[j / 2 * 2 + 1]);
+        }
+    }
+}
+
+INLINE void digits_q5_k(rows_at p, digits *q)
+{
+    panel u;
+    unpack_q5_k(p, &u, 1);
+    take_scales(&u, q);
+    for (int j = 0; j < 8; j++) {
+        UNROLL
+        for (int c = 0; c < 8; c++)
+            put_k45(q, 8 * j + c, u.w[8 * j + c], u.sc[j]);
+    }
+}
+
+INLINE void digits_q6_k(rows_at p, digits *q)
+{
+    panel u;
+    vi even = vi_set1(0x00ff00ff);
+    unpack_q6_k(p, &u, 1);
+    take_scales(&u, q);
+    for (int j = 0; j < 16; j++) {
+        vi s = vi_or(vi_and(u.sc[j], vi_set1(0xffff)), vi_sll(u.sc[j], 16));
+        UNROLL
+        for (int c = 0; c < 4; c++) {
+            vi w = u.w[4 * j + c];
+            vi a = _mm512_mullo_epi16(vi_and(w, even), s), b = _mm512_mullo_epi16(_mm512_srli_epi16(w, 8), s);
+            q->lo[4 * j + c] = vi_or(vi_and(a, even), _mm512_slli_epi16(b, 8));
+            q->hi[4 * j + c] = vi_or(_mm512_srli_epi16(a, 8), _mm512_andnot_si512(even, b));
+        }
+    }
+}
+
+/* sums of one tile, both groups -> c[group][digit][token][row] */
+INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t (*c)[2][C_TILE], const bool two,
+                         const bool hi_signed)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    if (two) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    memory_seen();
+    UNROLL
+    for (int k = 0; k < 4; k++) {
+        _tile_loadd(4, x + k * 64, stride);
+        _tile_loadd(5, q[0].lo + k * 16, 64);
+        _tile_dpbsud(0, 4, 5);
+        _tile_loadd(6, q[0].hi + k * 16, 64);
+        if (hi_signed)
+            _tile_dpbssd(1, 4, 6);
+        else
+            _tile_dpbsud(1, 4, 6);
+        if (!two)
+            continue;
+        _tile_loadd(7, q[1].lo + k * 16, 64);
+        _tile_dpbsud(2, 4, 7);
+        _tile_loadd(5, q[1].hi + k * 16, 64);
+        if (hi_signed)
+            _tile_dpbssd(3, 4, 5);
+        else
+            _tile_dpbsud(3, 4, 5);
+    }
+    _tile_stored(0, c[0][0], 64);
+    _tile_stored(1, c[0][1], 64);
+    if (two) {
+        _tile_stored(2, c[1][0], 64);
+        _tile_stored(3, c[1][1], 64);
+    }
+    memory_seen();
+}
+
+/* acc = fma(d*dx, sum, acc), and with mins acc = fma(-(dmin*dx), msum, acc); Q6_K: sum without its offset of 32. */
+INLINE void finish_256(const digits *q, const char *x, int k, int block, const int32_t *lo, const int32_t *hi, float *acc,
+                       const bool mins)
+{
+    const int16_t *s = mins ? qn__q256_s2(x, k) + block * 8 : qn__q256_s(x, k) + block * 16;
+    vf dx = vf_set1(qn__q256_d(x, k)[block]), y = vf_load(acc);
+    vi msum = vi_zero(), upper = _mm512_loadu_si512(hi);
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        if (!mins || j < 4)
+            msum = _mm512_dpwssd_epi32(msum, q->pair[j], broadcast4(s + 2 * j));
+    vi sum = vi_add(_mm512_loadu_si512(lo), mins ? vi_sll(upper, 3) : vi_sll(upper, 8));
+    if (!mins)
+        sum = vi_sub(sum, vi_sll(msum, 5));
+    y = vf_fma(vf_mul(q->d, dx), vf_from_i(sum), y);
+    if (mins)
+        y = vf_fnma(vf_mul(q->dmin, dx), vf_from_i(msum), y);
+    vf_store(acc, y);
+}
+
+INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int i, int lines, int32_t (*c)[2][C_TILE],
+                            const bool mins)
+{
+    int start = tile_start(w, i, lines);
+    for (int h = 0; h < w->n_groups; h++)
+        for (int t = i * lines; t < start + lines; t++)
+            finish_256(&q[h], token(w, t), w->a->k, block, c[h][0] + (t - start) * 16, c[h][1] + (t - start) * 16,
+                       w->acc[h] + t * VF_N, mins);
+}
+
+INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins)
+{
+    _Alignas(64) int32_t c[2][2][2][C_TILE]; /* by turns: a tile is finished while the next is multiplied */
+    digits q[2];
+    amx_walk w;
+    int lines = a->tokens < 16 ? a->tokens : 16;
+    configure(lines, 64, false);
+    for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
+        for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
+            walk_begin(&w, a, g, t0);
+            int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
+            if (n_lines != lines)
+                configure(lines = n_lines, 64, false);
+            for (int b = 0; b < a->k / 256; b++) {
+                for (int h = 0; h < w.n_groups; h++) {
+                    take(w.p[h], &q[h]);
+                    walk_on(&w, h, bytes);
+                }
+                for (int i = 0; i < tiles; i++) {
+                    const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)b * 256;
+                    if (w.n_groups == 2)
+                        multiply_256(q, x, a->x_stride, c[i % 2], true, !mins);
+                    else
+                        multiply_256(q, x, a->x_stride, c[i % 2], false, !mins);
+                    if (i > 0)
+                        finish_tile_256(&w, q, b, i - 1, lines, c[(i - 1) % 2], mins);
+                }
+                finish_tile_256(&w, q, b, tiles - 1, lines, c[(tiles - 1) % 2], mins);
+            }
+            walk_end(&w);
+        }
+    _tile_release();
+}
+
+#define TYPE_256(type, bytes, take, mins)                                                                     \
+    void qn__amx_matmul_##type(const qn_matmul *a)                                                                     \
+    {                                                                                                                  \
+        if (a->tokens < AMX_TOKENS)                                                                                    \
+            qn__avx512_matmul_##type(a);                                                                               \
+        else                                                                                                           \
+            matmul_256(a, bytes, take, mins);                                                                 \
+    }
+TYPE_256(Q4_K, 144, digits_q4_k, true)
+TYPE_256(Q5_K, 176, digits_q5_k, true)
+TYPE_256(Q6_K, 210, digits_q6_k, false)
+
+/* ---- blocks of 32: 8 of them at a time, the weights signed ---- */
+
+INLINE void unpack_q4_0_signed(rows_at p, panel *u, int blocks)
+{
+    unpack_q4_0(p, u, blocks);
+    for (int c = 0; c < 8 * blocks; c++)
+        u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(8));
+}
+
+INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks)
+{
+    unpack_q5_0(p, u, blocks);
+    for (int c = 0; c < 8 * blocks; c++)
+        u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(16));
+}
+
+/* c[block][group][token][row] of `blocks` blocks */
+INLINE void multiply_32(const panel *u, int at, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks, const bool two)
+{
+    memory_seen();
+    for (int b = 0; b < blocks; b += 2) {
+        bool more = b + 1 < blocks;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_loadd(4, x + b * 32, stride);
+        _tile_loadd(6, u[0].w + (at + b) * 8, 64);
+        _tile_dpbssd(0, 4, 6);
+        if (two) {
+            _tile_loadd(7, u[1].w + (at + b) * 8, 64);
+            _tile_dpbssd(1, 4, 7);
+        }
+        if (more) {
+            _tile_zero(2);
+            _tile_zero(3);
+            _tile_loadd(5, x + b * 32 + 32, stride);
+            _tile_loadd(6, u[0].w + (at + b) * 8 + 8, 64);
+            _tile_dpbssd(2, 5, 6);
+            if (two) {
+                _tile_loadd(7, u[1].w + (at + b) * 8 + 8, 64);
+                _tile_dpbssd(3, 5, 7);
+            }
+        }
+        _tile_stored(0, c[b][0], 64);
+        if (two)
+            _tile_stored(1, c[b][1], 64);
+        if (more) {
+            _tile_stored(2, c[b + 1][0], 64);
+            if (two)
+                _tile_stored(3, c[b + 1][1], 64);
+        }
+    }
+    memory_seen();
+}
+
+INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int at, int blocks, int i, int lines,
+                            int32_t (*c)[2][C_TILE])
+{
+    int start = tile_start(w, i, lines);
+    for (int h = 0; h < w->n_groups; h++)
+        for (int t = i * lines; t < start + lines; t++) {
+            const float *d = qn__q32_d(token(w, t), w->a->k) + first + at;
+            vf y = vf_load(w->acc[h] + t * VF_N);
+            for (int b = 0; b < blocks; b++)
+                y = vf_fma(vf_mul(u[h].d[at + b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + (t - start) * 16)), y);
+            vf_store(w->acc[h] + t * VF_N, y);
+        }
+}
+
+INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack)
+{
+    enum { PART = 8 }; /* blocks whose sums lie in c */
+    _Alignas(64) int32_t c[2][PART][2][C_TILE];
+    panel u[2];
+    amx_walk w;
+    int lines = a->tokens < 16 ? a->tokens : 16;
+    configure(lines, 32, true);
+    for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
+        for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
+            walk_begin(&w, a, g, t0);
+            int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
+            if (n_lines != lines)
+                configure(lines = n_lines, 32, true);
+            for (int first = 0; first < a->k / 32; first += 8) {
+                int blocks = a->k / 32 - first < 8 ? a->k / 32 - first : 8;
+                for (int h = 0; h < w.n_groups; h++) {
+                    unpack(w.p[h], &u[h], blocks);
+                    walk_on(&w, h, (size_t)blocks * bytes);
+                }
+                for (int b = 0; b < blocks; b += PART) {
+                    int n = blocks - b < PART ? blocks - b : PART;
+                    for (int i = 0; i < tiles; i++) {
+                        const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)(first + b) * 32;
+                        if (w.n_groups == 2)
+                            multiply_32(u, b, x, a->x_stride, c[i % 2], n, true);
+                        else
+                            multiply_32(u, b, x, a->x_stride, c[i % 2], n, false);
+                        if (i > 0)
+                            finish_tile_32(&w, u, first, b, n, i - 1, lines, c[(i - 1) % 2]);
+                    }
+                    finish_tile_32(&w, u, first, b, n, tiles - 1, lines, c[(tiles - 1) % 2]);
+                }
+            }
+            walk_end(&w);
+        }
+    _tile_release();
+}
+
+#define TYPE_32(type, bytes, unpack)                                                                                   \
+    void qn__amx_matmul_##type(const qn_matmul *a)                                                                     \
+    {                                                                                                                  \
+        if (a->tokens < AMX_TOKENS)                                                                                    \
+            qn__avx512_matmul_##type(a);                                                                               \
+        else                                                                                                           \
+            matmul_32(a, bytes, unpack);                                                                               \
+    }
+TYPE_32(Q8_0, 34, unpack_q8_0)
+TYPE_32(Q4_0, 18, unpack_q4_0_signed)
+TYPE_32(Q5_0, 22, unpack_q5_0_signed)
