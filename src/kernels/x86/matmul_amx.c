@@ -19,31 +19,7 @@ enum { TILE_T = 4, AMX_TOKENS = 6, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: toke
 #define SC_HIGH(i) (i) /* a scale stands in both halves of its lane */
 
 #include "kernels/x86/quant_vec.h"
-
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t line_bytes[16];
-    uint8_t lines[16];
-} tile_config;
-
-/* The intrinsics of some compilers do not say that they touch memory. */
-INLINE void memory_seen(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-/* Tiles 0..3: sums; 4: activations, `tokens` lines of `width` bytes; 5..7: weights. With pair: 4 and 5 are activations. */
-INLINE void configure(int tokens, int width, bool pair)
-{
-    tile_config c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        bool x = i == 4 || (pair && i == 5);
-        c.line_bytes[i] = (uint16_t)(x ? width : 64);
-        c.lines[i] = (uint8_t)(i < 4 || x ? tokens : width / 4);
-    }
-    __asm__ volatile("" ::"r"(&c) : "memory");
-    _tile_loadconfig(&c);
-}
+#include "kernels/x86/tiles.h"
 
 /* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB beside
  * the activations, so the panel itself is not kept. */
