@@ -334,7 +334,7 @@ static void memory_is_bounded(void **state)
     uint64_t pages = (uint64_t)e->page_bytes * (256 / QN_PAGE_TOKENS) * 2, snapshots = pages / 4;
     if (snapshots < 4 * e->state_bytes)
         snapshots = 4 * e->state_bytes;
-    for (uint32_t i = 0; i < 16; i++) {
+    for (uint32_t i = 0; i < 8; i++) {
         qn_engine_info info;
         fill(many, LONG, 3 * (i % 7), i + 1);
         (void)talk(e, many, 70 + 7 * (i % 10), 2);
