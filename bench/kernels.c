@@ -77,6 +77,8 @@ static void matmuls(const qn_kernels *k, qn_type type)
     size_t row = K / info->block * info->bytes, stride = qn__act_bytes(act, K);
     bool slow = k->level == QN_CPU_REF;
     int rows = (int)((slow ? STREAM / 64 : STREAM) / row), tokens = slow ? 8 : PROMPT;
+    for (size_t i = 0; type == QN_MXFP4 && i + 17 <= STREAM; i += 17)
+        weights[i] = 120; /* else its scales are denormals or infinities, which are slow */
     for (int t = 0; t < PROMPT; t++) {
         float v[K];
         for (int i = 0; i < K; i++)
@@ -159,8 +161,10 @@ static void attention(const qn_kernels *k, int n_q, qn_kv kv)
 
 int main(int argc, char **argv)
 {
-    static const qn_type types[] = {QN_F32,  QN_F16,  QN_BF16, QN_Q8_0, QN_Q4_0,
-                                    QN_Q5_0, QN_Q4_K, QN_Q5_K, QN_Q6_K, QN_IQ4_XS};
+    static const qn_type types[] = {QN_F32,   QN_F16,   QN_BF16,    QN_Q8_0,   QN_Q4_0,   QN_Q5_0,    QN_Q4_K,
+                                    QN_Q5_K,  QN_Q6_K,  QN_Q4_1,    QN_Q5_1,   QN_IQ4_NL, QN_MXFP4,   QN_NVFP4,
+                                    QN_Q1_0,  QN_Q2_0,  QN_Q2_K,    QN_Q3_K,   QN_IQ4_XS, QN_TQ1_0,   QN_TQ2_0,
+                                    QN_IQ1_S, QN_IQ1_M, QN_IQ2_XXS, QN_IQ2_XS, QN_IQ2_S,  QN_IQ3_XXS, QN_IQ3_S};
     int levels = (int)qn_cpu_levels(NULL, 0);
     uint64_t sink;
     weights = qn__alloc_aligned(STREAM);

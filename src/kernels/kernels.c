@@ -9,9 +9,13 @@
 #endif
 
 /* The form of activations is the same at every level. */
+#define Q32(type) [QN_##type] = QN_ACT_Q8_32
+#define Q256(type) [QN_##type] = QN_ACT_Q8_256
 #define ACTS                                                                                                           \
-    .act = {[QN_Q8_0] = QN_ACT_Q8_32,  [QN_Q4_0] = QN_ACT_Q8_32,  [QN_Q5_0] = QN_ACT_Q8_32,                            \
-            [QN_Q4_K] = QN_ACT_Q8_256, [QN_Q5_K] = QN_ACT_Q8_256, [QN_Q6_K] = QN_ACT_Q8_256}
+    .act = {Q32(Q8_0),    Q32(Q4_0),    Q32(Q4_1),   Q32(Q5_0),    Q32(Q5_1),   Q32(IQ4_NL), Q32(MXFP4),               \
+            Q32(NVFP4),   Q32(Q1_0),    Q32(Q2_0),   Q256(Q2_K),   Q256(Q3_K),  Q256(Q4_K),  Q256(Q5_K),               \
+            Q256(Q6_K),   Q256(IQ4_XS), Q256(IQ1_S), Q256(IQ1_M),  Q256(TQ1_0), Q256(TQ2_0), Q256(IQ2_XXS),            \
+            Q256(IQ2_XS), Q256(IQ2_S),  Q256(IQ3_S), Q256(IQ3_XXS)}
 
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
 #define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
@@ -19,7 +23,7 @@
 #define AMX(type) [QN_##type] = qn__amx_matmul_##type,
 #define NEON(type) [QN_##type] = qn__neon_matmul_##type,
 #define I8MM(type) [QN_##type] = qn__i8mm_matmul_##type,
-#define TYPES(X) QN_OWN_TYPES(X) QN_GENERIC_TYPES(X)
+#define TYPES QN_MATMUL_TYPES
 
 #define OPERATIONS(l)                                                                                                  \
     .prepare = {[QN_ACT_F32] = qn__ref_prepare_f32,                                                                    \
@@ -44,14 +48,18 @@ static const qn_kernels tables[] = {
     [QN_CPU_AMX] = {.level = QN_CPU_AMX,
                     .span = 256,
                     ACTS,
-                    .matmul = {QN_AMX_TYPES(AMX) QN_AMX_OTHERS(AVX512) QN_GENERIC_TYPES(AVX512)},
+                    .matmul = {QN_FLOAT_TYPES(AVX512) QN_MAIN_TYPES(AMX) QN_MORE_TYPES(AVX512)},
                     OPERATIONS(avx512)},
 #elif defined(__aarch64__)
-    [QN_CPU_NEON] = {.level = QN_CPU_NEON, .span = 64, ACTS, .matmul = {TYPES(NEON)}, OPERATIONS(neon)},
+    [QN_CPU_NEON] = {.level = QN_CPU_NEON,
+                     .span = 64,
+                     ACTS,
+                     .matmul = {QN_FLOAT_TYPES(NEON) QN_MAIN_TYPES(NEON) QN_MORE_TYPES(REF)},
+                     OPERATIONS(neon)},
     [QN_CPU_I8MM] = {.level = QN_CPU_I8MM,
                      .span = 64,
                      ACTS,
-                     .matmul = {QN_ARM_FLOAT_TYPES(NEON) QN_ARM_QUANT_TYPES(I8MM)},
+                     .matmul = {QN_FLOAT_TYPES(NEON) QN_MAIN_TYPES(I8MM) QN_MORE_TYPES(REF)},
                      OPERATIONS(neon)},
 #endif
 };

@@ -16,9 +16,9 @@
 
 /* The form in which a row of activations is handed to a matmul; a function of that row alone. */
 typedef enum qn_act {
-    QN_ACT_F32,    /* the floats themselves */
-    QN_ACT_Q8_32,  /* int8 in blocks of 32 with a float scale each: for Q4_0, Q5_0, Q8_0 */
-    QN_ACT_Q8_256, /* int8 in blocks of 256 with a float scale and 16 partial sums: for K-quants */
+    QN_ACT_F32,    /* the floats themselves: for F32, F16, BF16 */
+    QN_ACT_Q8_32,  /* int8 in blocks of 32 with a float scale each: for types whose blocks are shorter than 256 */
+    QN_ACT_Q8_256, /* int8 in blocks of 256 with a float scale and 16 partial sums: for blocks of 256 */
     QN_ACT__COUNT
 } qn_act;
 
@@ -63,8 +63,7 @@ enum { QN_ATTENTION_MAX_Q = 16, QN_HEAD_MAX = 576 }; /* bounds of n_q and head s
 typedef struct qn_kernels {
     qn_cpu level;
 
-    /* Which form matmul[type] wants, and the matmul; every type that qn__dequant_has has one (where no special code exists:
-     * rows are dequantised in pieces and multiplied as floats). */
+    /* Which form matmul[type] wants, and the matmul; every type that qn__dequant_has has one. */
     qn_act act[QN_TYPE__COUNT];
     int span; /* tokens that a matmul is best given at once, as long as their activations stay in a second-level cache */
     void (*matmul[QN_TYPE__COUNT])(const qn_matmul *a);

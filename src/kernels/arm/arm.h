@@ -23,17 +23,13 @@ void qn__neon_add(const float *a, const float *b, float *y, int n);
 void qn__neon_scale(const float *x, float s, float *y, int n);
 void qn__neon_softcap(const float *x, float cap, float *y, int n);
 
-/* clang-format off */
-#define QN_ARM_FLOAT_TYPES(X) X(F32) X(F16) X(BF16) QN_GENERIC_TYPES(X)
-#define QN_ARM_QUANT_TYPES(X) X(Q8_0) X(Q4_0) X(Q5_0) X(Q4_K) X(Q5_K) X(Q6_K)
-/* clang-format on */
-
+/* Weights of other types go through the scalar integer code. */
 #define X(type) void qn__neon_matmul_##type(const qn_matmul *a);
-QN_ARM_FLOAT_TYPES(X)
-QN_ARM_QUANT_TYPES(X)
+QN_FLOAT_TYPES(X)
+QN_MAIN_TYPES(X)
 #undef X
 #define X(type) void qn__i8mm_matmul_##type(const qn_matmul *a);
-QN_ARM_QUANT_TYPES(X)
+QN_MAIN_TYPES(X)
 #undef X
 
 #endif

@@ -3,6 +3,7 @@
  * Each function opens with its block drawn: field[bytes]. Elements of a nibble type lie so that byte j holds elements j
  * (low) and j + half (high). */
 #include "kernels/ref/dequant_impl.h"
+#include "kernels/ref/iq_tables.h"
 
 void qn__dequant_f32(const unsigned char *x, float *y, size_t n)
 {
@@ -140,32 +141,18 @@ void qn__dequant_tq2_0(const unsigned char *x, float *y, size_t n)
     }
 }
 
-/* Twice the value of an FP4 (E2M1) number; the scales below are halved in turn. */
-static const int8_t fp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+const int8_t qn__fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /* e[1] q[16]: scale 2^(e - 127), of which half */
 void qn__dequant_mxfp4(const unsigned char *x, float *y, size_t n)
 {
     for (; n--; x += 17, y += 32) {
-        uint32_t e = x[0];
-        float d = qn__bits_f32(e < 2 ? 0x200000u << e : (e - 1) << 23);
+        float d = qn__half_e8m0(x[0]);
         for (int j = 0; j < 16; j++) {
-            y[j] = (float)fp4[x[1 + j] & 15] * d;
-            y[j + 16] = (float)fp4[x[1 + j] >> 4] * d;
+            y[j] = (float)qn__fp4_values[x[1 + j] & 15] * d;
+            y[j + 16] = (float)qn__fp4_values[x[1 + j] >> 4] * d;
         }
     }
-}
-
-/* Half of an unsigned FP8 number: 4 bits of exponent (bias 7), 3 of mantissa; the top bit is not looked at. The pattern
- * of NaN counts as zero. */
-static float half_ue4m3(unsigned v)
-{
-    unsigned exp = v >> 3 & 15, man = v & 7;
-    if ((v & 0x7F) == 0x7F)
-        return 0.0f;
-    if (exp == 0)
-        return (float)man * 0x1p-10f;
-    return qn__bits_f32((exp + 119) << 23 | man << 20);
 }
 
 /* scale[4] q[32]: four groups of 16 elements, each with its scale and 8 bytes */
@@ -173,11 +160,11 @@ void qn__dequant_nvfp4(const unsigned char *x, float *y, size_t n)
 {
     for (; n--; x += 36, y += 64)
         for (int s = 0; s < 4; s++) {
-            float d = half_ue4m3(x[s]);
+            float d = qn__half_ue4m3(x[s]);
             const unsigned char *q = x + 4 + 8 * s;
             for (int j = 0; j < 8; j++) {
-                y[16 * s + j] = (float)fp4[q[j] & 15] * d;
-                y[16 * s + j + 8] = (float)fp4[q[j] >> 4] * d;
+                y[16 * s + j] = (float)qn__fp4_values[q[j] & 15] * d;
+                y[16 * s + j + 8] = (float)qn__fp4_values[q[j] >> 4] * d;
             }
         }
 }

@@ -28,4 +28,22 @@ static inline float qn__half_at(const unsigned char *p)
     return qn__f16_to_f32(qn__le16(p));
 }
 
+/* 2^(e - 127), halved. */
+static inline float qn__half_e8m0(unsigned e)
+{
+    return qn__bits_f32(e < 2 ? 0x200000u << e : (e - 1) << 23);
+}
+
+/* Half of an unsigned FP8 number: 4 bits of exponent (bias 7), 3 of mantissa; the top bit is not looked at. The pattern
+ * of NaN counts as zero. */
+static inline float qn__half_ue4m3(unsigned v)
+{
+    unsigned exp = v >> 3 & 15, man = v & 7;
+    if ((v & 0x7F) == 0x7F)
+        return 0.0f;
+    if (exp == 0)
+        return (float)man * 0x1p-10f;
+    return qn__bits_f32((exp + 119) << 23 | man << 20);
+}
+
 #endif

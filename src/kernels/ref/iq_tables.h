@@ -14,6 +14,8 @@ extern const uint16_t qn__iq1s_grid[2048];  /* 8 lanes: -1, 0, 1 */
 
 /* The 16 levels of IQ4_NL and IQ4_XS. */
 extern const int8_t qn__iq4_values[16];
+/* Twice the value of an FP4 (E2M1) number; the scales that go with it are halved in turn. */
+extern const int8_t qn__fp4_values[16];
 
 /* Seven stored sign bits stand for eight: the eighth makes their number even. Bit j set: lane j is negative. */
 static inline unsigned qn__iq_signs(unsigned seven)

@@ -5,17 +5,16 @@
 #include "kernels/kernels.h"
 
 /* clang-format off */
-/* Types with code of their own, and those whose rows are dequantised a piece at a time and multiplied as floats. */
-#define QN_OWN_TYPES(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q5_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define QN_GENERIC_TYPES(X)                                                                                            \
-    X(Q4_1) X(Q5_1) X(Q2_K) X(Q3_K) X(IQ2_XXS) X(IQ2_XS) X(IQ3_XXS) X(IQ1_S) X(IQ4_NL) X(IQ3_S) X(IQ2_S) X(IQ4_XS)     \
-    X(IQ1_M) X(TQ1_0) X(TQ2_0) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)
+#define QN_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
+#define QN_MAIN_TYPES(X) X(Q8_0) X(Q4_0) X(Q5_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define QN_MORE_TYPES(X)                                                                                               \
+    X(Q4_1) X(Q5_1) X(IQ4_NL) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)                                                        \
+    X(Q2_K) X(Q3_K) X(IQ4_XS) X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0)
+#define QN_MATMUL_TYPES(X) QN_FLOAT_TYPES(X) QN_MAIN_TYPES(X) QN_MORE_TYPES(X)
 /* clang-format on */
-enum { QN_GENERIC_PIECE = 256 }; /* elements; whole blocks of every type */
 
 #define X(type) void qn__ref_matmul_##type(const qn_matmul *a);
-QN_OWN_TYPES(X)
-QN_GENERIC_TYPES(X)
+QN_MATMUL_TYPES(X)
 #undef X
 
 void qn__ref_prepare_f32(const float *x, void *dst, int k);

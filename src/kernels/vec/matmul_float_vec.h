@@ -1,5 +1,4 @@
-/* matmul_float_vec.h - matmul with float activations; the body of every matmul_float_LEVEL.c: F32, F16,
- * BF16, and the types without code of their own.
+/* matmul_float_vec.h - matmul with float activations; the body of every matmul_float_LEVEL.c: F32, F16, BF16.
  *
  * Lane j of one accumulator per (row, token) takes k = j mod VF_N ascending, one fma each, a last incomplete vector
  * filled up with zeros; at the end the lanes are summed by the tree of vf_sum. Both ways below do just that:
@@ -7,7 +6,7 @@
  *   few     a token or two: weights are converted as they are read
  *   many    ROWS rows are converted a CHUNK at a time and multiplied with every token of a tile; the accumulators wait
  *           in memory for the next chunk */
-#include "kernels/dequant.h"
+#include "kernels/kernels.h"
 
 enum { ROWS = VF_N / 2, TOKENS = 3, TOKEN_TILE = 64, CHUNK = 256, MANY = 3, AHEAD = 512 };
 
@@ -82,7 +81,7 @@ INLINE void few(const qn_matmul *a, const weight wt)
 /* ---- many ---- */
 
 /* dst[0..n) = elements k.. of a row of weights, filled up with zeros to whole vectors. */
-typedef void fill_fn(const unsigned char *row, qn_type type, int k, int n, float *dst);
+typedef void fill_fn(const unsigned char *row, int k, int n, float *dst);
 
 INLINE void convert(const unsigned char *row, int k, int n, float *dst, const weight wt)
 {
@@ -127,7 +126,7 @@ INLINE void chunk_tokens(const qn_matmul *a, const float (*w)[CHUNK], int t, int
 }
 
 /* nr rows from r, nt tokens from t0. */
-INLINE void many_rows(const qn_matmul *a, qn_type type, fill_fn *fill, int r, int nr, int t0, int nt)
+INLINE void many_rows(const qn_matmul *a, fill_fn *fill, int r, int nr, int t0, int nt)
 {
     _Alignas(64) float w[ROWS][CHUNK];
     vf acc[TOKEN_TILE][ROWS];
@@ -137,7 +136,7 @@ INLINE void many_rows(const qn_matmul *a, qn_type type, fill_fn *fill, int r, in
     for (int k = 0; k < a->k; k += CHUNK) {
         int n = a->k - k < CHUNK ? a->k - k : CHUNK, t = 0;
         for (int i = 0; i < ROWS; i++) /* a short last group repeats its last row */
-            fill(w_row(a, r + (i < nr ? i : nr - 1)), type, k, n, w[i]);
+            fill(w_row(a, r + (i < nr ? i : nr - 1)), k, n, w[i]);
         for (; t + TOKENS <= nt; t += TOKENS)
             chunk_tokens(a, w, t0 + t, k, n, acc + t, TOKENS);
         for (; t < nt; t++)
@@ -149,33 +148,30 @@ INLINE void many_rows(const qn_matmul *a, qn_type type, fill_fn *fill, int r, in
 }
 
 /* A tile's activations should stay in the second-level cache while all rows go by. */
-INLINE void many(const qn_matmul *a, qn_type type, fill_fn *fill)
+INLINE void many(const qn_matmul *a, fill_fn *fill)
 {
     int tile = a->k > 4096 ? TOKEN_TILE / 2 : TOKEN_TILE;
     for (int t = 0; t < a->tokens; t += tile)
         for (int r = 0; r < a->rows; r += ROWS)
-            many_rows(a, type, fill, r, a->rows - r < ROWS ? a->rows - r : ROWS, t,
+            many_rows(a, fill, r, a->rows - r < ROWS ? a->rows - r : ROWS, t,
                       a->tokens - t < tile ? a->tokens - t : tile);
 }
 
 static const weight f32 = {4, load_f32, load_f32_n}, f16 = {2, vf_load_f16, vf_load_f16_n},
                     bf16 = {2, vf_load_bf16, vf_load_bf16_n};
 
-INLINE void fill_f32(const unsigned char *row, qn_type type, int k, int n, float *dst)
+INLINE void fill_f32(const unsigned char *row, int k, int n, float *dst)
 {
-    (void)type;
     convert(row, k, n, dst, f32);
 }
 
-INLINE void fill_f16(const unsigned char *row, qn_type type, int k, int n, float *dst)
+INLINE void fill_f16(const unsigned char *row, int k, int n, float *dst)
 {
-    (void)type;
     convert(row, k, n, dst, f16);
 }
 
-INLINE void fill_bf16(const unsigned char *row, qn_type type, int k, int n, float *dst)
+INLINE void fill_bf16(const unsigned char *row, int k, int n, float *dst)
 {
-    (void)type;
     convert(row, k, n, dst, bf16);
 }
 
@@ -184,7 +180,7 @@ void VF_NAME(matmul_F32)(const qn_matmul *a)
     if (a->tokens < MANY)
         few(a, f32);
     else
-        many(a, QN_F32, fill_f32);
+        many(a, fill_f32);
 }
 
 void VF_NAME(matmul_F16)(const qn_matmul *a)
@@ -192,7 +188,7 @@ void VF_NAME(matmul_F16)(const qn_matmul *a)
     if (a->tokens < MANY)
         few(a, f16);
     else
-        many(a, QN_F16, fill_f16);
+        many(a, fill_f16);
 }
 
 void VF_NAME(matmul_BF16)(const qn_matmul *a)
@@ -200,26 +196,5 @@ void VF_NAME(matmul_BF16)(const qn_matmul *a)
     if (a->tokens < MANY)
         few(a, bf16);
     else
-        many(a, QN_BF16, fill_bf16);
+        many(a, fill_bf16);
 }
-
-/* ---- types without code of their own: k is whole blocks, which are whole vectors, and CHUNK is whole blocks ---- */
-
-INLINE void fill_generic(const unsigned char *row, qn_type type, int k, int n, float *dst)
-{
-    const qn_type_info *info = qn__type_info(type);
-    qn__dequant_row(type, row + (size_t)k / info->block * info->bytes, dst, (size_t)n);
-}
-
-static void generic(const qn_matmul *a, qn_type type)
-{
-    many(a, type, fill_generic);
-}
-
-#define X(type)                                                                                                        \
-    void VF_NAME(matmul_##type)(const qn_matmul *a)                                                                    \
-    {                                                                                                                  \
-        generic(a, QN_##type);                                                                                         \
-    }
-QN_GENERIC_TYPES(X)
-#undef X

@@ -22,6 +22,7 @@ typedef struct panel {
     vi pair[8]; /* int16 pairs: 4 of minima for the sums of 32, or 8 of scales for the sums of 16 */
     vf d[8];    /* per block of 32, or d[0] of a block of 256 */
     vf dmin;
+    vf m[8]; /* blocks of 32: minima, or the scales of their second halves */
 } panel;
 
 typedef const unsigned char *const rows_at[VF_N];

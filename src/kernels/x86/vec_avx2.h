@@ -280,6 +280,19 @@ static inline vi vi_bytes(vi a, int b0, int b1, int b2, int b3)
 {
     return _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(qn__byte_index(b0, b1, b2, b3)));
 }
+static inline vi vi_load(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline vi vi_add8(vi a, vi b)
+{
+    return _mm256_add_epi8(a, b);
+}
+static inline vi vi_lookup(const int8_t table[16], vi index)
+{
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table)),
+                               index);
+}
 static inline vf vf_from_half(vi a)
 {
     a = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));

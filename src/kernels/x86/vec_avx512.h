@@ -284,6 +284,19 @@ static inline vi vi_bytes(vi a, int b0, int b1, int b2, int b3)
 {
     return _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(qn__byte_index(b0, b1, b2, b3)));
 }
+static inline vi vi_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+static inline vi vi_add8(vi a, vi b)
+{
+    return _mm512_add_epi8(a, b);
+}
+/* Byte by byte the table's entry; an index is 0..15. */
+static inline vi vi_lookup(const int8_t table[16], vi index)
+{
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)), index);
+}
 /* The low 16 bits of each lane are a half float. */
 static inline vf vf_from_half(vi a)
 {

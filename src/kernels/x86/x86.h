@@ -30,15 +30,12 @@ QN_X86_LEVEL(avx512)
 #define X(type)                                                                                                        \
     void qn__avx2_matmul_##type(const qn_matmul *a);                                                                   \
     void qn__avx512_matmul_##type(const qn_matmul *a);
-QN_OWN_TYPES(X)
-QN_GENERIC_TYPES(X)
+QN_MATMUL_TYPES(X)
 #undef X
 
-/* The types of QN_OWN_TYPES that AMX multiplies itself, and the others. */
-#define QN_AMX_TYPES(X) X(Q8_0) X(Q4_0) X(Q5_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define QN_AMX_OTHERS(X) X(F32) X(F16) X(BF16)
+/* Weights of other types are as at the AVX-512 level. */
 #define X(type) void qn__amx_matmul_##type(const qn_matmul *a);
-QN_AMX_TYPES(X)
+QN_MAIN_TYPES(X)
 #undef X
 
 #endif
