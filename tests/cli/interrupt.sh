@@ -3,7 +3,9 @@
 # measured: stopped cleanly, with what was done until then, exit code 130.
 . "$(dirname "$0")/common"
 command -v expect >/dev/null || { echo "skipped: expect is not installed"; exit 77; }
-i=0; while [ $i -lt 240 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
+# Far more than a fast machine does before the bar shows: nothing is read to its end.
+i=0; while [ $i -lt 1200 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
+for i in 1 2 3 4 5 6 7 8; do cat "$T/long"; done >"$T/longer"
 TERM=xterm
 export Q T TERM
 what="Ctrl-C"
