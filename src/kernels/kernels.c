@@ -32,13 +32,10 @@
     .attention = qn__##l##_attention, .kv_store = qn__##l##_kv_store, .rms_norm = qn__##l##_rms_norm,                  \
     .layer_norm = qn__##l##_layer_norm, .rope = qn__##l##_rope, .silu = qn__##l##_silu, .gelu = qn__##l##_gelu,        \
     .relu2 = qn__##l##_relu2, .silu_mul = qn__##l##_silu_mul, .gelu_mul = qn__##l##_gelu_mul, .add = qn__##l##_add,    \
-    .scale = qn__##l##_scale, .softcap = qn__##l##_softcap, SCALAR
-
-/* Operations that have one form so far. */
-#define SCALAR                                                                                                         \
-    .oai_mul = qn__ref_oai_mul, .silu_mul_clamped = qn__ref_silu_mul_clamped, .sigmoid_mul = qn__ref_sigmoid_mul,      \
-    .add_scaled = qn__ref_add_scaled, .conv_step = qn__ref_conv_step, .delta_step = qn__ref_delta_step,                \
-    .ssm_step = qn__ref_ssm_step
+    .scale = qn__##l##_scale, .softcap = qn__##l##_softcap, .oai_mul = qn__##l##_oai_mul,                              \
+    .silu_mul_clamped = qn__##l##_silu_mul_clamped, .sigmoid_mul = qn__##l##_sigmoid_mul,                              \
+    .add_scaled = qn__##l##_add_scaled, .conv_step = qn__##l##_conv_step, .delta_step = qn__##l##_delta_step,          \
+    .ssm_step = qn__##l##_ssm_step
 
 static const qn_kernels tables[] = {
     [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},

@@ -40,7 +40,23 @@ static void scalar_math(void **state)
                 qn__geluf(-1e20f) == 0);
 }
 
-enum { SILU, GELU, RELU2, SILU_MUL, GELU_MUL, ADD, SCALE, SOFTCAP, ROPE, ROPE_NEOX, MAPS };
+enum {
+    SILU,
+    GELU,
+    RELU2,
+    SILU_MUL,
+    GELU_MUL,
+    ADD,
+    SCALE,
+    SOFTCAP,
+    OAI_MUL,
+    SILU_MUL_CLAMPED,
+    SIGMOID_MUL,
+    ADD_SCALED,
+    ROPE,
+    ROPE_NEOX,
+    MAPS
+};
 
 static void map(const qn_kernels *k, int op, const float *a, const float *b, float *y, int n)
 {
@@ -53,6 +69,13 @@ static void map(const qn_kernels *k, int op, const float *a, const float *b, flo
     case ADD: k->add(a, b, y, n); break;
     case SCALE: k->scale(a, b[0], y, n); break;
     case SOFTCAP: k->softcap(a, 30.0f, y, n); break;
+    case OAI_MUL: k->oai_mul(a, b, y, n, 0.7f); break;
+    case SILU_MUL_CLAMPED: k->silu_mul_clamped(a, b, y, n, 0.7f); break;
+    case SIGMOID_MUL: k->sigmoid_mul(a, b, y, n); break;
+    case ADD_SCALED:
+        memmove(y, b, (size_t)n * 4);
+        k->add_scaled(a, 0.3f, y, n);
+        break;
     default:
         memmove(y, a, (size_t)n * 4);
         k->rope(y, b, n / 2 * 2, op == ROPE_NEOX);
@@ -74,7 +97,7 @@ static const char *check_map(const qn_kernels *k, int op, int n, float size)
     map(qn__kernels(QN_CPU_REF), op, a, b, want.p, n);
     map(k, op, a, b, y.p, n);
     memcpy(in.p, a, (size_t)n * 4);
-    map(k, op, in.p, b, in.p, n);
+    map(k, op, op == ADD_SCALED ? a : in.p, b, in.p, n);
     if ((bad = field_check(&y)) || (bad = field_check(&in)))
         return bad;
     for (int i = 0; i < n; i++) {
@@ -162,7 +185,75 @@ static void norms(void **state)
                                                : 1.0f));
 }
 
+/* ---- layers that carry a state: outputs and states have the bits of ref, token after token ---- */
+
+enum { CONV, DELTA, SSM, STATEFUL, STEPS = 3 };
+
+/* n: channels or values; m: taps, keys or states. */
+static const char *check_stateful(const qn_kernels *k, int op, int n, int m, bool bias)
+{
+    const char *bad = NULL;
+    int rows = op == CONV ? m - 1 : m, big = n * m;
+    field s[2], y[2];
+    float *w = guarded((size_t)big * 4, 4), *b = guarded((size_t)n * 4, 4);
+    float *p = guarded((size_t)m * 4, 4), *q = guarded((size_t)m * 4, 4), *x = guarded((size_t)n * 4, 4);
+    for (int i = 0; i < big; i++)
+        w[i] = rnd_normal();
+    for (int i = 0; i < 2; i++)
+        s[i] = field_new(rows, n, 0);
+    for (int i = 0; i < rows * n; i++)
+        s[0].p[i] = s[1].p[i] = rnd_normal();
+    for (int t = 0; t < STEPS && !bad; t++) {
+        for (int i = 0; i < n; i++) {
+            x[i] = rnd_normal();
+            b[i] = rnd_normal();
+        }
+        for (int i = 0; i < m; i++) {
+            p[i] = rnd_normal();
+            q[i] = rnd_normal();
+        }
+        for (int i = 0; i < 2; i++) {
+            const qn_kernels *l = i ? k : qn__kernels(QN_CPU_REF);
+            y[i] = field_new(1, n, 0);
+            if (op == CONV)
+                l->conv_step(w, bias ? b : NULL, s[i].p, x, y[i].p, n, m);
+            else if (op == DELTA)
+                l->delta_step(s[i].p, p, q, x, 0.9f, 0.7f, y[i].p, m, n);
+            else
+                l->ssm_step(s[i].p, x, p, q, 0.9f, y[i].p, m, n);
+        }
+        if ((bad = field_check(&y[1])) || (bad = field_check(&s[1])))
+            break;
+        if (!field_equal(&y[0], &y[1]) || !field_equal(&s[0], &s[1]))
+            bad = FAIL("%s stateful operation %d of %d x %d, step %d: not the bits of ref", qn__cpu_name(k->level), op,
+                       n, m, t);
+    }
+    return bad;
+}
+
+static const char *checked_stateful(const qn_kernels *k, int op, int n, int m, bool bias)
+{
+    const char *bad = check_stateful(k, op, n, m, bias);
+    drop_all();
+    return bad;
+}
+
+static void stateful(void **state)
+{
+    (void)state;
+    for (int l = 0; l < levels(); l++)
+        for (int op = 0; op < STATEFUL; op++)
+            for (int n = 1; n < 90; n++)
+                MUST(checked_stateful(qn__kernels((qn_cpu)l), op, n == 89 ? 300 : n, 2 + (n * 7 + op) % 9, n % 2));
+}
+
 /* ---- planted faults ---- */
+
+static void conv_late(const float *w, const float *b, float *state, const float *x, float *y, int n, int taps)
+{
+    qn__kernels(QN_CPU_REF)->conv_step(w, b, state, x, y, n, taps);
+    state[(taps - 2) * n] = 0;
+}
 
 static void add_too_far(const float *a, const float *b, float *y, int n)
 {
@@ -190,6 +281,9 @@ static void planted(void **state)
     bad.add = add_too_far;
     bad.silu = silu_other;
     bad.rms_norm = norm_without_eps;
+    bad.conv_step = conv_late;
+    assert_non_null(checked_stateful(&bad, CONV, 20, 4, false));
+    assert_null(checked_stateful(&bad, DELTA, 20, 4, false));
     assert_non_null(checked_map(&bad, ADD, 100, 1));
     assert_non_null(checked_map(&bad, SILU, 1000, 1));
     assert_non_null(checked_norm(&bad, false, 100, 1, 0, 1e-4f));
@@ -199,6 +293,6 @@ static void planted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(scalar_math), cmocka_unit_test(maps), cmocka_unit_test(norms),
-                                       cmocka_unit_test(planted)};
+                                       cmocka_unit_test(stateful), cmocka_unit_test(planted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,15 @@ void qn__neon_gelu_mul(const float *g, const float *u, float *y, int n);
 void qn__neon_add(const float *a, const float *b, float *y, int n);
 void qn__neon_scale(const float *x, float s, float *y, int n);
 void qn__neon_softcap(const float *x, float cap, float *y, int n);
+void qn__neon_oai_mul(const float *g, const float *u, float *y, int n, float limit);
+void qn__neon_silu_mul_clamped(const float *g, const float *u, float *y, int n, float limit);
+void qn__neon_sigmoid_mul(const float *g, const float *x, float *y, int n);
+void qn__neon_add_scaled(const float *x, float s, float *y, int n);
+void qn__neon_conv_step(const float *w, const float *b, float *state, const float *x, float *y, int n, int taps);
+void qn__neon_delta_step(float *state, const float *q, const float *k, const float *v, float decay, float beta,
+                         float *out, int n_k, int n_v);
+void qn__neon_ssm_step(float *state, const float *x, const float *b, const float *c, float decay, float *y, int n_state,
+                       int n);
 
 /* Weights of other types go through the scalar integer code. */
 #define X(type) void qn__neon_matmul_##type(const qn_matmul *a);

@@ -129,6 +129,24 @@ INLINE vf vf_eq_select(vf x, vf y, vf p, vf q)
     return (vf){vbslq_f32(vceqq_f32(x.a, y.a), p.a, q.a), vbslq_f32(vceqq_f32(x.b, y.b), p.b, q.b)};
 }
 
+/* Pairs of lanes: the first of each twice, the second of each twice, the two exchanged, the first negated. */
+INLINE vf vf_even(vf v)
+{
+    return (vf){vtrn1q_f32(v.a, v.a), vtrn1q_f32(v.b, v.b)};
+}
+INLINE vf vf_odd(vf v)
+{
+    return (vf){vtrn2q_f32(v.a, v.a), vtrn2q_f32(v.b, v.b)};
+}
+INLINE vf vf_swap(vf v)
+{
+    return (vf){vrev64q_f32(v.a), vrev64q_f32(v.b)};
+}
+INLINE vf vf_neg_even(vf v)
+{
+    return (vf){vtrn1q_f32(vnegq_f32(v.a), vrev64q_f32(v.a)), vtrn1q_f32(vnegq_f32(v.b), vrev64q_f32(v.b))};
+}
+
 INLINE float32x4_t qn__scale2(float32x4_t x, float32x4_t n)
 {
     int32x4_t i = vcvtq_s32_f32(n), half = vshrq_n_s32(i, 1), bias = vdupq_n_s32(127), rest = vsubq_s32(i, half);

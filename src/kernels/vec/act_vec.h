@@ -52,7 +52,45 @@ void VF_NAME(scale)(const float *x, float s, float *y, int n)
     MAP(vf_mul(A(x), vf_set1(s)), vf_mul(N(x), vf_set1(s)))
 }
 
-void VF_NAME(softcap)(const float *x, float cap, float *y, int n)
+void VF_NAME(softcap)(const float *x, float cap, float *y,
+                      int n){MAP(vf_softcap(A(x), vf_set1(cap)), vf_softcap(N(x), vf_set1(cap)))}
+
+/* What is no number stays so. */
+INLINE vf clamp(vf x, vf limit)
 {
-    MAP(vf_softcap(A(x), vf_set1(cap)), vf_softcap(N(x), vf_set1(cap)))
+    return vf_max(vf_neg(limit), vf_min(limit, x));
+}
+
+INLINE vf oai(vf g, vf u, vf limit)
+{
+    vf a = vf_min(limit, g), one = vf_set1(1.0f);
+    vf gate = vf_div(a, vf_add(one, vf_exp(vf_mul(vf_set1(-1.702f), a))));
+    return vf_mul(gate, vf_add(clamp(u, limit), one));
+}
+
+INLINE vf sigmoid_times(vf g, vf x)
+{
+    return vf_div(x, vf_add(vf_set1(1.0f), vf_exp(vf_neg(g))));
+}
+
+void VF_NAME(oai_mul)(const float *g, const float *u, float *y, int n, float limit)
+{
+    vf l = vf_set1(limit);
+    MAP(oai(A(g), A(u), l), oai(N(g), N(u), l))
+}
+
+void VF_NAME(silu_mul_clamped)(const float *g, const float *u, float *y, int n, float limit)
+{
+    vf l = vf_set1(limit);
+    MAP(vf_mul(vf_min(l, vf_silu(A(g))), clamp(A(u), l)), vf_mul(vf_min(l, vf_silu(N(g))), clamp(N(u), l)))
+}
+
+void VF_NAME(sigmoid_mul)(const float *g, const float *x, float *y, int n)
+{
+    MAP(sigmoid_times(A(g), A(x)), sigmoid_times(N(g), N(x)))
+}
+
+void VF_NAME(add_scaled)(const float *x, float s, float *y, int n)
+{
+    MAP(vf_fma(A(x), vf_set1(s), A(y)), vf_fma(N(x), vf_set1(s), N(y)))
 }

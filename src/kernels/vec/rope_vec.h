@@ -1,12 +1,27 @@
-/* rope_vec.h - rotary position embedding; the body of every rope_LEVEL.c. Only the split form has vector code:
- * its cosines are taken apart from the sines on the way in. */
-#include "kernels/ref/ref.h"
+/* rope_vec.h - rotary position embedding; the body of every rope_LEVEL.c. In the split form cosines and sines
+ * are taken apart on the way in; in the other, pairs stay side by side in a vector. */
+#include "kernels/kernels.h"
+
+/* (a c - b s, a s + b c) for neighbouring lanes a, b. */
+INLINE vf turn(vf x, vf cos_sin)
+{
+    return vf_add(vf_mul(x, vf_even(cos_sin)), vf_mul(vf_swap(x), vf_neg_even(vf_odd(cos_sin))));
+}
+
+static void rope_pairs(float *x, const float *cos_sin, int n)
+{
+    int i = 0;
+    for (; i + VF_N <= n; i += VF_N)
+        vf_store(x + i, turn(vf_load(x + i), vf_load(cos_sin + i)));
+    if (i < n)
+        vf_store_n(x + i, turn(vf_load_n(x + i, n - i), vf_load_n(cos_sin + i, n - i)), n - i);
+}
 
 void VF_NAME(rope)(float *x, const float *cos_sin, int n_rot, bool neox)
 {
     int half = n_rot / 2, i = 0;
     if (!neox) {
-        qn__ref_rope(x, cos_sin, n_rot, neox);
+        rope_pairs(x, cos_sin, half * 2);
         return;
     }
     for (; i + VF_N <= half; i += VF_N) {

@@ -173,6 +173,23 @@ static inline void vf_unzip(const float *p, vf *a, vf *b)
     *b = _mm256_shuffle_ps(x, y, 0xDD);
 }
 
+static inline vf vf_even(vf v)
+{
+    return _mm256_moveldup_ps(v);
+}
+static inline vf vf_odd(vf v)
+{
+    return _mm256_movehdup_ps(v);
+}
+static inline vf vf_swap(vf v)
+{
+    return _mm256_permute_ps(v, 0xB1);
+}
+static inline vf vf_neg_even(vf v)
+{
+    return _mm256_xor_ps(v, _mm256_castsi256_ps(_mm256_set1_epi64x(0x80000000)));
+}
+
 static inline vd vd_zero(void)
 {
     return _mm256_setzero_pd();

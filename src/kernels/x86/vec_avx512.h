@@ -181,6 +181,24 @@ static inline void vf_unzip(const float *p, vf *a, vf *b)
     *b = _mm512_permutex2var_ps(lo, _mm512_add_epi32(even, _mm512_set1_epi32(1)), hi);
 }
 
+/* Pairs of lanes: the first of each twice, the second of each twice, the two exchanged, the first negated. */
+static inline vf vf_even(vf v)
+{
+    return _mm512_moveldup_ps(v);
+}
+static inline vf vf_odd(vf v)
+{
+    return _mm512_movehdup_ps(v);
+}
+static inline vf vf_swap(vf v)
+{
+    return _mm512_permute_ps(v, 0xB1);
+}
+static inline vf vf_neg_even(vf v)
+{
+    return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(v), _mm512_set1_epi64(0x80000000)));
+}
+
 static inline vd vd_zero(void)
 {
     return _mm512_setzero_pd();

@@ -22,7 +22,17 @@
     void qn__##level##_gelu_mul(const float *g, const float *u, float *y, int n);                                      \
     void qn__##level##_add(const float *a, const float *b, float *y, int n);                                           \
     void qn__##level##_scale(const float *x, float s, float *y, int n);                                                \
-    void qn__##level##_softcap(const float *x, float cap, float *y, int n);
+    void qn__##level##_softcap(const float *x, float cap, float *y, int n);                                            \
+    void qn__##level##_oai_mul(const float *g, const float *u, float *y, int n, float limit);                          \
+    void qn__##level##_silu_mul_clamped(const float *g, const float *u, float *y, int n, float limit);                 \
+    void qn__##level##_sigmoid_mul(const float *g, const float *x, float *y, int n);                                   \
+    void qn__##level##_add_scaled(const float *x, float s, float *y, int n);                                           \
+    void qn__##level##_conv_step(const float *w, const float *b, float *state, const float *x, float *y, int n,        \
+                                 int taps);                                                                            \
+    void qn__##level##_delta_step(float *state, const float *q, const float *k, const float *v, float decay,           \
+                                  float beta, float *out, int n_k, int n_v);                                           \
+    void qn__##level##_ssm_step(float *state, const float *x, const float *b, const float *c, float decay, float *y,   \
+                                int n_state, int n);
 QN_X86_LEVEL(avx2)
 QN_X86_LEVEL(avx512)
 #undef QN_X86_LEVEL

@@ -1,0 +1,4 @@
+/* recurrent_avx512.c - layers that carry a state at this level; the body is recurrent_vec.h. */
+#include "kernels/x86/vec_avx512.h"
+
+#include "kernels/vec/recurrent_vec.h"
