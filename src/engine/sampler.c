@@ -1,12 +1,12 @@
 /* sampler.c - see sampler.h.
  *
- * Workload: one pick per token and sequence over up to 256k logits, mostly with top-p or top-k, while the machine wants to
- * get on with the next step. So a pick makes a few linear passes and sorts only what a filter can keep: a histogram over
- * the upper 11 bits of an order-preserving key says which buckets those are. What is sorted is sorted by radix, stably,
- * so the worst case (a flat distribution) is linear too and equal logits stand in the order of their ids.
+ * Workload: one pick per token and sequence over up to 256k logits, mostly with top-p or top-k, while the machine wants
+ * to get on with the next step. So a pick makes a few linear passes and sorts only what a filter can keep: a histogram
+ * over the upper 11 bits of an order-preserving key says which buckets those are. What is sorted is sorted by radix,
+ * stably, so the worst case (a flat distribution) is linear too and equal logits stand in the order of their ids.
  *
- * Owns its arithmetic: exp is a polynomial of our own, so that the weights, and with them what a seed draws, do not depend
- * on the machine's math library. */
+ * Owns its arithmetic: exp is a polynomial of our own, so that the weights, and with them what a seed draws, do not
+ * depend on the machine's math library. */
 #include "engine/sampler.h"
 
 #include <float.h>
@@ -155,8 +155,8 @@ static void penalise(qn_sampler *s, float *logits, const int32_t *tokens, size_t
 }
 
 /* DRY: a token that would continue a repetition of the last `len` tokens costs multiplier * base^(len - allowed).
- * Reversed, those repetitions are the Z function: z[i] is how far rev[i..] agrees with rev[0..], and rev[i-1] is the token
- * that followed there. */
+ * Reversed, those repetitions are the Z function: z[i] is how far rev[i..] agrees with rev[0..], and rev[i-1] is the
+ * token that followed there. */
 static void dry(qn_sampler *s, float *logits, const int32_t *tokens, size_t n)
 {
     const qn_sampling *o = &s->o;
@@ -191,17 +191,44 @@ static void dry(qn_sampler *s, float *logits, const int32_t *tokens, size_t n)
     }
 }
 
-/* NaN becomes -infinity, +infinity a number; the largest, the lowest id among equals. */
+/* NaN becomes -infinity, +infinity a number. */
+static float numbered(float x)
+{
+    x = x > -INFINITY ? x : -INFINITY;
+    return x > FLT_MAX ? FLT_MAX : x;
+}
+
+/* Makes every logit a number; the largest, the lowest id among equals. Blocks without branches, as the compiler's
+ * vectors like them; only a block that holds a new maximum is looked at twice. */
 static int32_t argmax(float *logits, int32_t n)
 {
-    int32_t best = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (!(logits[i] > -INFINITY))
-            logits[i] = -INFINITY;
-        else if (logits[i] > FLT_MAX)
-            logits[i] = FLT_MAX;
-        if (logits[i] > logits[best])
+    enum { BLOCK = 64, LANES = 16 };
+    int32_t best = 0, i = 0;
+    float max = -INFINITY;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        float *x = logits + i, top[LANES], block = -INFINITY;
+        for (int j = 0; j < LANES; j++)
+            top[j] = -INFINITY;
+        for (int k = 0; k < BLOCK; k += LANES)
+            for (int j = 0; j < LANES; j++) {
+                float v = numbered(x[k + j]);
+                x[k + j] = v;
+                top[j] = v > top[j] ? v : top[j];
+            }
+        for (int j = 0; j < LANES; j++)
+            block = top[j] > block ? top[j] : block;
+        if (!(block > max))
+            continue;
+        max = block;
+        for (best = i; logits[best] != max; best++)
+            ;
+    }
+    for (; i < n; i++) {
+        logits[i] = numbered(logits[i]);
+        if (logits[i] > max) {
+            max = logits[i];
             best = i;
+        }
     }
     return best;
 }
@@ -373,8 +400,13 @@ int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, si
 
 void qn_sampling_init(qn_sampling *s)
 {
-    *s = (qn_sampling){.top_p = 1, .typical_p = 1, .repeat_penalty = 1, .penalty_last_n = 64, .dry_base = 1.75f,
-                       .dry_allowed_length = 2, .dry_last_n = -1};
+    *s = (qn_sampling){.top_p = 1,
+                       .typical_p = 1,
+                       .repeat_penalty = 1,
+                       .penalty_last_n = 64,
+                       .dry_base = 1.75f,
+                       .dry_allowed_length = 2,
+                       .dry_last_n = -1};
 }
 
 static qn_status check(const qn_sampling *o, int32_t n_vocab, qn_err *err)
@@ -397,9 +429,11 @@ static qn_status check(const qn_sampling *o, int32_t n_vocab, qn_err *err)
         if (reals[i].v >= reals[i].min && reals[i].v <= reals[i].max)
             continue;
         if (reals[i].min == FLT_MIN)
-            return qn__fail(err, QN_EINVAL, reals[i].name, "%g is out of range; give a number above 0", (double)reals[i].v);
+            return qn__fail(err, QN_EINVAL, reals[i].name, "%g is out of range; give a number above 0",
+                            (double)reals[i].v);
         if (reals[i].max == FLT_MAX && reals[i].min == -FLT_MAX)
-            return qn__fail(err, QN_EINVAL, reals[i].name, "%g is out of range; give a finite number", (double)reals[i].v);
+            return qn__fail(err, QN_EINVAL, reals[i].name, "%g is out of range; give a finite number",
+                            (double)reals[i].v);
         if (reals[i].max == FLT_MAX)
             return qn__fail(err, QN_EINVAL, reals[i].name, "%g is out of range; give a finite number of at least %g",
                             (double)reals[i].v, (double)reals[i].min);
@@ -417,7 +451,8 @@ static qn_status check(const qn_sampling *o, int32_t n_vocab, qn_err *err)
     };
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         if (ints[i].v < ints[i].min)
-            return qn__fail(err, QN_EINVAL, ints[i].name, "%d is out of range; give at least %d", ints[i].v, ints[i].min);
+            return qn__fail(err, QN_EINVAL, ints[i].name, "%d is out of range; give at least %d", ints[i].v,
+                            ints[i].min);
     if (o->n_bias && !o->bias)
         return qn__fail(err, QN_EINVAL, "logit_bias", "n_bias is %zu but the list is missing", o->n_bias);
     for (size_t i = 0; i < o->n_bias; i++) {
@@ -425,7 +460,8 @@ static qn_status check(const qn_sampling *o, int32_t n_vocab, qn_err *err)
             return qn__fail(err, QN_EINVAL, "logit_bias", "token %d is not in the vocabulary; ids go from 0 to %d",
                             o->bias[i].token, n_vocab - 1);
         if (!isfinite(o->bias[i].bias))
-            return qn__fail(err, QN_EINVAL, "logit_bias", "the bias of token %d is not a finite number", o->bias[i].token);
+            return qn__fail(err, QN_EINVAL, "logit_bias", "the bias of token %d is not a finite number",
+                            o->bias[i].token);
     }
     return QN_OK;
 }

@@ -1,6 +1,6 @@
-/* matmul_amx.c - Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, Q5_0 of many tokens on AMX: a tile is 16 rows of 64 bytes, one instruction
- * multiplies 16 tokens x 64 elements x 16 rows of weights. The results equal those of the other levels to the bit, for the
- * sums inside a block are exact integers; fewer than AMX_TOKENS tokens go to the AVX-512 kernels.
+/* matmul_amx.c - Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, Q5_0 of many tokens on AMX: a tile is 16 rows of 64 bytes, one
+ * instruction multiplies 16 tokens x 64 elements x 16 rows of weights. The results equal those of the other levels to
+ * the bit, for the sums inside a block are exact integers; few tokens go to the AVX-512 kernels.
  *
  * The unpacked panel of quant_vec.h is the layout that a tile of weights wants: 16 lines of 4 elements x 16 rows.
  *
@@ -8,21 +8,21 @@
  *   B, weights      [64/4][16 rows][4 elements]    16 vectors of a panel
  *   C, sums         [16 tokens][16 rows] int32
  *
- * Blocks of 256 have a scale per sub-block, which a tile product cannot apply. So it goes into the weights: q * s does not
- * fit a byte, but its two digits do, and sum(q*s*x) = sum(lo*x) + (sum(hi*x) << shift). Q4_K, Q5_K: s = 8*hi + lo, q*7 <= 217.
- * Q6_K: the bytes of the 16-bit product. One block is then 8 products and one conversion to float.
+ * Blocks of 256 have a scale per sub-block, which a tile product cannot apply. So it goes into the weights: q * s does
+ * not fit a byte, but its two digits do, and sum(q*s*x) = sum(lo*x) + (sum(hi*x) << shift). Q4_K, Q5_K: s = 8*hi + lo,
+ * q*7 <= 217. Q6_K: the bytes of the 16-bit product. One block is then 8 products and one conversion to float.
  *
  * A call loads the tile configuration and releases it; between calls no tile state exists. */
 #include "kernels/x86/vec_avx512.h"
 
-enum { TILE_T = 4, AMX_TOKENS = 6, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpacked panel serves */
-#define SC_HIGH(i) (i) /* a scale stands in both halves of its lane */
+enum { TILE_T = 4, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpacked panel serves */
+#define SC_HIGH(i) (i)                             /* a scale stands in both halves of its lane */
 
 #include "kernels/x86/quant_vec.h"
 #include "kernels/x86/tiles.h"
 
-/* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB beside
- * the activations, so the panel itself is not kept. */
+/* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB
+ * beside the activations, so the panel itself is not kept. */
 typedef struct digits {
     vi lo[64], hi[64], pair[8];
     vf d, dmin;
@@ -200,8 +200,8 @@ INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t 
 }
 
 /* acc = fma(d*dx, sum, acc), and with mins acc = fma(-(dmin*dx), msum, acc); Q6_K: sum without its offset of 32. */
-INLINE void finish_256(const digits *q, const char *x, int k, int block, const int32_t *lo, const int32_t *hi, float *acc,
-                       const bool mins)
+INLINE void finish_256(const digits *q, const char *x, int k, int block, const int32_t *lo, const int32_t *hi,
+                       float *acc, const bool mins)
 {
     const int16_t *s = mins ? qn__q256_s2(x, k) + block * 8 : qn__q256_s(x, k) + block * 16;
     vf dx = vf_set1(qn__q256_d(x, k)[block]), y = vf_load(acc);
@@ -263,17 +263,18 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
     _tile_release();
 }
 
-#define TYPE_256(type, bytes, take, mins)                                                                     \
+/* few: so many tokens are done sooner without tiles */
+#define TYPE_256(type, few, bytes, take, mins)                                                                         \
     void qn__amx_matmul_##type(const qn_matmul *a)                                                                     \
     {                                                                                                                  \
-        if (a->tokens < AMX_TOKENS)                                                                                    \
+        if (a->tokens <= few)                                                                                          \
             qn__avx512_matmul_##type(a);                                                                               \
         else                                                                                                           \
-            matmul_256(a, bytes, take, mins);                                                                 \
+            matmul_256(a, bytes, take, mins);                                                                          \
     }
-TYPE_256(Q4_K, 144, digits_q4_k, true)
-TYPE_256(Q5_K, 176, digits_q5_k, true)
-TYPE_256(Q6_K, 210, digits_q6_k, false)
+TYPE_256(Q4_K, 7, 144, digits_q4_k, true)
+TYPE_256(Q5_K, 7, 176, digits_q5_k, true)
+TYPE_256(Q6_K, 15, 210, digits_q6_k, false)
 
 /* ---- blocks of 32: 8 of them at a time, the weights signed ---- */
 
@@ -292,7 +293,8 @@ INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks)
 }
 
 /* c[block][group][token][row] of `blocks` blocks */
-INLINE void multiply_32(const panel *u, int at, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks, const bool two)
+INLINE void multiply_32(const panel *u, int at, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks,
+                        const bool two)
 {
     memory_seen();
     for (int b = 0; b < blocks; b += 2) {
@@ -330,7 +332,7 @@ INLINE void multiply_32(const panel *u, int at, const char *x, size_t stride, in
 }
 
 INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int at, int blocks, int i, int lines,
-                            int32_t (*c)[2][C_TILE])
+                           int32_t (*c)[2][C_TILE])
 {
     int start = tile_start(w, i, lines);
     for (int h = 0; h < w->n_groups; h++)
@@ -338,7 +340,8 @@ INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int at, int b
             const float *d = qn__q32_d(token(w, t), w->a->k) + first + at;
             vf y = vf_load(w->acc[h] + t * VF_N);
             for (int b = 0; b < blocks; b++)
-                y = vf_fma(vf_mul(u[h].d[at + b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + (t - start) * 16)), y);
+                y = vf_fma(vf_mul(u[h].d[at + b], vf_set1(d[b])),
+                           vf_from_i(_mm512_loadu_si512(c[b][h] + (t - start) * 16)), y);
             vf_store(w->acc[h] + t * VF_N, y);
         }
 }
@@ -382,14 +385,14 @@ INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack)
     _tile_release();
 }
 
-#define TYPE_32(type, bytes, unpack)                                                                                   \
+#define TYPE_32(type, few, bytes, unpack)                                                                              \
     void qn__amx_matmul_##type(const qn_matmul *a)                                                                     \
     {                                                                                                                  \
-        if (a->tokens < AMX_TOKENS)                                                                                    \
+        if (a->tokens <= few)                                                                                          \
             qn__avx512_matmul_##type(a);                                                                               \
         else                                                                                                           \
             matmul_32(a, bytes, unpack);                                                                               \
     }
-TYPE_32(Q8_0, 34, unpack_q8_0)
-TYPE_32(Q4_0, 18, unpack_q4_0_signed)
-TYPE_32(Q5_0, 22, unpack_q5_0_signed)
+TYPE_32(Q8_0, 31, 34, unpack_q8_0)
+TYPE_32(Q4_0, 31, 18, unpack_q4_0_signed)
+TYPE_32(Q5_0, 31, 22, unpack_q5_0_signed)

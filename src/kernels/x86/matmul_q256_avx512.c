@@ -5,7 +5,7 @@
  * product. */
 #include "kernels/x86/vec_avx512.h"
 
-enum { TILE_T = 4 };
+enum { TILE_T = 8 };
 #define SC_HIGH(i) (-1)
 
 #include "kernels/x86/quant_vec.h"

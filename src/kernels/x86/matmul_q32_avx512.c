@@ -2,7 +2,7 @@
  * q + 16; the sum starts at what that adds too much: n8 << shift. */
 #include "kernels/x86/vec_avx512.h"
 
-enum { TILE_T = 4 };
+enum { TILE_T = 8 };
 #define SC_HIGH(i) (-1)
 
 #include "kernels/x86/quant_vec.h"

@@ -233,6 +233,8 @@ INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn 
                                acc};
                 for (; t + TILE_T <= nt; t += TILE_T, d.x += TILE_T * a->x_stride, d.acc += TILE_T * VF_N)
                     dot(&d, TILE_T);
+                for (; TILE_T > 4 && t + 4 <= nt; t += 4, d.x += 4 * a->x_stride, d.acc += 4 * VF_N)
+                    dot(&d, 4);
                 for (; TILE_T > 2 && t + 2 <= nt; t += 2, d.x += 2 * a->x_stride, d.acc += 2 * VF_N)
                     dot(&d, 2);
                 for (; t < nt; t++, d.x += a->x_stride, d.acc += VF_N)
