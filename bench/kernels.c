@@ -122,12 +122,13 @@ static double one_attention(void *arg)
 static void attention(const qn_kernels *k, int n_q, qn_kv kv)
 {
     enum { HEAD = 128, PAGES = 64 };
+    static const char *const names[] = {"f16", "f32", "q8_0"};
     static float q[QN_ATTENTION_MAX_Q][HEAD], o[QN_ATTENTION_MAX_Q][HEAD];
     const float *qp[QN_ATTENTION_MAX_Q];
     float *op[QN_ATTENTION_MAX_Q];
     int32_t pos[QN_ATTENTION_MAX_Q], lo[QN_ATTENTION_MAX_Q] = {0};
     const unsigned char *pages[PAGES];
-    size_t half = (size_t)HEAD * QN_PAGE_TOKENS * (kv == QN__KV_F16 ? 2 : 4);
+    size_t half = qn__kv_bytes(kv, HEAD);
     float v[HEAD];
     for (int i = 0; i < HEAD; i++)
         v[i] = (float)(i % 17 - 8) * 0.1f;
@@ -155,8 +156,8 @@ static void attention(const qn_kernels *k, int n_q, qn_kv kv)
                          .kv = kv,
                          .scale = 0.08f}};
     double t = median(one_attention, &at, k->level == QN_CPU_REF ? 1 : RUNS);
-    printf("%-7s %s %2d queries: %8.2f GB/s %8.1f GFLOP/s\n", qn__cpu_name(k->level), kv == QN__KV_F16 ? "f16" : "f32",
-           n_q, (double)half * 2 * PAGES / t * 1e-9, 4.0 * HEAD * PAGES * QN_PAGE_TOKENS * n_q / t * 1e-9);
+    printf("%-7s %-4s %2d queries: %8.2f GB/s %8.1f GFLOP/s\n", qn__cpu_name(k->level), names[kv], n_q,
+           (double)half * 2 * PAGES / t * 1e-9, 4.0 * HEAD * PAGES * QN_PAGE_TOKENS * n_q / t * 1e-9);
 }
 
 int main(int argc, char **argv)

@@ -130,7 +130,7 @@ QN_API qn_status qn_render(const qn_render_options *o, char **text, size_t *n, q
 /* ---- engine ---------------------------------------------------------------------------------------------------- */
 
 typedef struct qn_engine qn_engine;
-typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type; /* Q8_0: refused until it exists */
+typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type;
 
 typedef struct qn_engine_options {
     int32_t n_ctx;     /* tokens a sequence may hold, prompt and output; 0: what the model states, at most 8192 */

@@ -45,9 +45,8 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
     switch (o->kv) {
     case QN_KV_F16: e->kv = QN__KV_F16; break;
     case QN_KV_F32: e->kv = QN__KV_F32; break;
-    case QN_KV_Q8_0:
-        return qn__fail(err, QN_EUNSUPPORTED, "KV type", "q8_0 does not exist yet; use f16 (or f32 for checks)");
-    default: return qn__fail(err, QN_EINVAL, "KV type", "%d is not a KV type; use f16 or f32", (int)o->kv);
+    case QN_KV_Q8_0: e->kv = QN__KV_Q8_0; break;
+    default: return qn__fail(err, QN_EINVAL, "KV type", "%d is not a KV type; use f16, f32 or q8_0", (int)o->kv);
     }
     st = qn__cpu_choose(o->cpu, &e->level, err);
     o->cpu = qn__cpu_name(e->level);

@@ -66,6 +66,18 @@ const qn_kernels *qn__kernels(qn_cpu level)
     return &tables[level];
 }
 
+size_t qn__kv_bytes(qn_kv kv, int head)
+{
+    size_t n = (size_t)head, groups = (n + QN_KV_GROUP - 1) / QN_KV_GROUP;
+    switch (kv) {
+    case QN__KV_F16: return n * QN_PAGE_TOKENS * 2;
+    case QN__KV_F32: return n * QN_PAGE_TOKENS * 4;
+    case QN__KV_Q8_0: return (n + groups * 2) * QN_PAGE_TOKENS;
+    case QN__KV__COUNT: break;
+    }
+    return 0;
+}
+
 size_t qn__act_bytes(qn_act act, int k)
 {
     size_t n = (size_t)k, bytes = 0;

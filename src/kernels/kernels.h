@@ -34,13 +34,16 @@ typedef struct qn_matmul {
 } qn_matmul;
 
 enum { QN_PAGE_TOKENS = 64 }; /* tokens of a KV page; also the step of the online softmax */
-typedef enum qn_kv { QN__KV_F16, QN__KV_F32, QN__KV__COUNT } qn_kv;
+typedef enum qn_kv { QN__KV_F16, QN__KV_F32, QN__KV_Q8_0, QN__KV__COUNT } qn_kv;
 
 /* Attention of n_q queries that share one KV head, over pages ascending.
  *
  *   page i holds positions 64i .. 64i+63
  *     K at pages[i] + k_off : [head_k][64]   transposed: positions lie across lanes, so no horizontal sum exists
  *     V at pages[i] + v_off : [64][head_v]
+ *
+ * Q8_0: int8 in that order, then a half float for every 32 values of a head (the last group may be shorter), also in that
+ * order: K's as [ceil(head_k/32)][64], V's as [64][ceil(head_v/32)]. A value is their product, which is exact.
  *
  * Query j sees positions lo[j] .. pos[j], both included. Per query and page: 64 scores (sum over d ascending, one fma
  * each), scaled, soft-capped if softcap > 0, masked; running maximum; exp; out scaled and added to, positions ascending.
@@ -58,6 +61,9 @@ typedef struct qn_attention {
     qn_kv kv;
     float scale, softcap;
 } qn_attention;
+enum { QN_KV_GROUP = 32 }; /* values that share a scale in Q8_0 */
+/* Bytes of the keys, or of the values, of one head in a page: a multiple of 64. */
+size_t qn__kv_bytes(qn_kv kv, int head);
 enum { QN_ATTENTION_MAX_Q = 16, QN_HEAD_MAX = 576 }; /* bounds of n_q and head sizes, for stack tiles */
 
 typedef struct qn_kernels {

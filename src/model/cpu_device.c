@@ -332,11 +332,6 @@ typedef struct attention_job {
     const float *sinks;
 } attention_job;
 
-static size_t kv_size(qn_kv kv)
-{
-    return kv == QN__KV_F32 ? 4 : 2;
-}
-
 static void store_piece(void *arg, int item, int thread)
 {
     const attention_job *j = arg;
@@ -347,11 +342,11 @@ static void store_piece(void *arg, int item, int thread)
         r++;
     int32_t pos = r->pos + (item - r->first);
     unsigned char *page = r->pages[pos / QN_PAGE_TOKENS];
-    size_t es = kv_size(at->kv);
+    size_t kb = qn__kv_bytes(at->kv, at->head_k), vb = qn__kv_bytes(at->kv, at->head_v);
     for (int h = 0; h < at->n_kv_heads; h++)
         j->d->k->kv_store(at->kv, qn__row(j->k, item) + (size_t)h * at->head_k, qn__row(j->v, item) + (size_t)h * at->head_v,
-                          at->head_k, at->head_v, page + at->k_off + (size_t)h * at->head_k * QN_PAGE_TOKENS * es,
-                          page + at->v_off + (size_t)h * at->head_v * QN_PAGE_TOKENS * es, pos % QN_PAGE_TOKENS);
+                          at->head_k, at->head_v, page + at->k_off + (size_t)h * kb,
+                          page + at->v_off + (size_t)h * vb, pos % QN_PAGE_TOKENS);
 }
 
 static void kv_store(qn_device *d, const qn_kv_place *at, qn_rows k, qn_rows v, const qn_run *runs, int n_runs)
@@ -391,11 +386,11 @@ static void attention_piece(void *arg, int item, int thread)
             lo[n] = j->window > 0 && pos[n] >= j->window ? pos[n] - j->window + 1 : 0;
             sink[n] = j->sinks ? j->sinks[head] : 0;
         }
-    size_t es = kv_size(at->kv);
+    size_t kb = qn__kv_bytes(at->kv, at->head_k), vb = qn__kv_bytes(at->kv, at->head_v);
     j->d->k->attention(&(qn_attention){
         .q = q, .out = out, .pos = pos, .lo = lo, .sink = j->sinks ? sink : NULL, .n_q = n, .pages = (const unsigned char *const *)r->pages,
-        .k_off = at->k_off + (size_t)kv_head * at->head_k * QN_PAGE_TOKENS * es,
-        .v_off = at->v_off + (size_t)kv_head * at->head_v * QN_PAGE_TOKENS * es,
+        .k_off = at->k_off + (size_t)kv_head * kb,
+        .v_off = at->v_off + (size_t)kv_head * vb,
         .head_k = at->head_k, .head_v = at->head_v, .kv = at->kv, .scale = j->scale, .softcap = j->softcap});
 }
 

@@ -73,7 +73,7 @@ const qn_decoder_info *qn__decoder_info(const qn_decoder *d)
 
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv)
 {
-    size_t n = d->w.kv_elements * QN_PAGE_TOKENS * (kv == QN__KV_F32 ? 4 : 2); /* a multiple of 64 */
+    size_t n = d->w.kv_heads * (qn__kv_bytes(kv, d->h.head_k) + qn__kv_bytes(kv, d->h.head_v)); /* a multiple of 64 */
     return n ? n : 64;
 }
 

@@ -26,7 +26,7 @@ typedef struct qn_run {
 
 /* Where a layer's keys and values lie in a page, and how heads share them. */
 typedef struct qn_kv_place {
-    size_t k_off, v_off;     /* bytes from the page's start: [n_kv_heads][head_k][64] and [n_kv_heads][64][head_v] */
+    size_t k_off, v_off;     /* bytes from the page's start: of n_kv_heads heads (qn_attention) */
     qn_kv kv;
     int n_heads, n_kv_heads, head_k, head_v;
 } qn_kv_place;

@@ -5,8 +5,8 @@ static qn_kv_place place(const qn_context *c, int index)
 {
     const qn_layer *l = &c->d->w.layers[index];
     const qn_layer_shape *s = &c->d->h.layers[index];
-    size_t size = c->kv == QN__KV_F32 ? 4 : 2;
-    return (qn_kv_place){.k_off = l->k_at * size, .v_off = l->v_at * size, .kv = c->kv, .n_heads = s->n_heads,
+    size_t k = qn__kv_bytes(c->kv, c->d->h.head_k), v = qn__kv_bytes(c->kv, c->d->h.head_v), at = l->kv_at * (k + v);
+    return (qn_kv_place){.k_off = at, .v_off = at + (size_t)s->n_kv_heads * k, .kv = c->kv, .n_heads = s->n_heads,
                          .n_kv_heads = s->n_kv_heads, .head_k = c->d->h.head_k, .head_v = c->d->h.head_v};
 }
 

@@ -393,9 +393,8 @@ static void bind_layer(binder *b, int i, qn_layer *l)
     case QN_MIX_NONE: break;
     }
     if (s->mixer == QN_MIX_ATTENTION || s->mixer == QN_MIX_LATENT) {
-        l->k_at = b->w->kv_elements * QN_PAGE_TOKENS;
-        l->v_at = l->k_at + (size_t)s->n_kv_heads * (size_t)h->head_k * QN_PAGE_TOKENS;
-        b->w->kv_elements += (size_t)s->n_kv_heads * (size_t)(h->head_k + h->head_v);
+        l->kv_at = b->w->kv_heads;
+        b->w->kv_heads += (size_t)s->n_kv_heads;
     }
     if (s->experts)
         bind_experts(b, i, l);

@@ -31,7 +31,7 @@ typedef struct qn_layer {
     const float *sinks;
     int32_t window;           /* 0: sees everything */
     int rope;                 /* 0: the model's, 1: the windowed variant, -1: none */
-    size_t k_at, v_at;        /* where this layer's keys and values start in a page, in elements */
+    size_t kv_at;             /* KV heads of the layers before this one: where it starts in a page */
     /* latent attention: q = q_b(norm(q_a(x))) when q_a is there; k_b: heads x [kv_lora x nope], v_b: heads x [v x kv_lora] */
     qn_weight q_a, kv_a, k_b, v_b;
     qn_norm q_a_norm, kv_a_norm;
@@ -55,7 +55,7 @@ typedef struct qn_weights {
     qn_layer *layers;
     const float *rope_factors, *rope_factors_long, *rope_factors_short; /* n_rot/2, or NULL */
     uint64_t n_params;
-    size_t kv_elements;       /* of a token's keys and values in all layers */
+    size_t kv_heads;          /* in all layers */
     size_t state_floats;      /* of a sequence's recurrent state in all layers */
     qn_arena arena; /* layers and everything small that was converted to float */
 } qn_weights;

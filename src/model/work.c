@@ -60,8 +60,8 @@ void qn__decoder_work(const qn_decoder *d, qn_kv kv, int n_seqs, int n_tokens, i
         if (s->mixer != QN_MIX_ATTENTION && s->mixer != QN_MIX_LATENT)
             continue;
         double seen = l->window > 0 && l->window < depth ? l->window : depth;
-        double width = (double)s->n_kv_heads * (h->head_k + h->head_v) * (kv == QN__KV_F32 ? 4 : 2);
-        out->bytes += n_seqs * seen * width;
+        double head = (double)(qn__kv_bytes(kv, h->head_k) + qn__kv_bytes(kv, h->head_v)) / QN_PAGE_TOKENS;
+        out->bytes += n_seqs * seen * s->n_kv_heads * head;
     }
     count(&t, &w->output, 1, 1, n_seqs);
     if (depth > 0)

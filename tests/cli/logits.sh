@@ -16,11 +16,13 @@ run logits embedded --tokens "$ids" --rows "$n" --kv f32 -o "$T/f32"; want_rc 0
 planted want_same "$T/f32" "$T/all" # another KV type gives other bits: the comparison can fail
 "$Q" logits embedded --tokens "$ids" -o - >"$T/stdout"; want_same "$T/one" "$T/stdout"
 
+run logits embedded --tokens "$ids" --rows "$n" --kv q8_0 -o "$T/q8"; want_rc 0
+planted want_same "$T/q8" "$T/all"
+
 # Refusals leave what was there
 echo keep >"$T/kept"; cp "$T/kept" "$T/before"
 run logits embedded --tokens 1,99999 -o "$T/kept"; want_rc 1; want_sentence; want_err 99999; want_same "$T/kept" "$T/before"
 run logits embedded --tokens 1,2,3 --ctx 2 -o "$T/kept"; want_rc 1; want_sentence; want_err 3; want_same "$T/kept" "$T/before"
-run logits embedded --tokens 1 --kv q8_0 -o "$T/kept"; want_rc 1; want_sentence; want_same "$T/kept" "$T/before"
 run logits embedded --tokens 1 -o "$T/no/such/folder"; want_rc 1; want_sentence; want_err 'No such file'
 run logits embedded --tokens 1 -o "$T"; want_rc 1; want_sentence; want_err 'irectory'
 if [ -c /dev/full ]; then

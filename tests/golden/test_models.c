@@ -1,5 +1,5 @@
 /* test_models.c - logits and greedy tokens of tiny models against what independent engines computed, at every CPU level
- * of this machine, with f32 and f16 KV.
+ * of this machine, with f32, f16 and q8_0 KV.
  *
  * Bounds on the normalised mean squared error: 1e-9 with exact weights and f32 KV (1e-6 where the oracle's GELU goes
  * through a 16-bit table); 2e-6 with f16 KV, or what f16 KV costs the oracle's own engine where a model is so
@@ -156,12 +156,16 @@ static int greedy_agrees(run *r, const golden *g, float *logits, double error)
     return g->n_greedy;
 }
 
+static const qn_kv kvs[] = {QN__KV_F32, QN__KV_F16, QN__KV_Q8_0};
+static const char *const kv_names[] = {"f32", "f16", "q8_0"};
+enum { KVS = 3 };
+
 static int check_level(const golden *g, qn_decoder *d, int level, int kv, double bound, double *e, int *agree,
                        float *logits)
 {
     run r;
     double worst;
-    run_open(&r, d, (qn_cpu)level, kv ? QN__KV_F16 : QN__KV_F32);
+    run_open(&r, d, (qn_cpu)level, kvs[kv]);
     feed(&r, g->prompt, g->n_prompt, 0, g->hidden, logits);
     double got = nmse(g, logits, &worst);
     int n = g->hidden ? 0 : greedy_agrees(&r, g, logits, worst);
@@ -171,7 +175,7 @@ static int check_level(const golden *g, qn_decoder *d, int level, int kv, double
     if (got <= bound && n >= 0)
         return 0;
     print_error("%s at %s, %s KV: NMSE %.3g (bound %.3g), greedy %s\n", g->name, qn__cpu_name((qn_cpu)level),
-                kv ? "f16" : "f32", got, bound, n < 0 ? "differs" : "agrees");
+                kv_names[kv], got, bound, n < 0 ? "differs" : "agrees");
     return 1;
 }
 
@@ -189,17 +193,20 @@ static int check_model(const char *dir, const golden *g)
     float *logits = malloc((size_t)64 * (size_t)g->cols * 4);
     qn_ffn_kind ffn = qn__recipe_find(g->arch, strlen(g->arch))->ffn;
     bool gelu = ffn == QN_FFN_GELU || ffn == QN_FFN_PLAIN_GELU;
-    double most[2] = {0, 0}, bound[2] = {gelu ? 1e-6 : 1e-9, g->f16 > 2e-6 ? g->f16 : 2e-6};
+    double f16 = g->f16 > 2e-6 ? g->f16 : 2e-6, most[KVS] = {0}, bound[KVS] = {gelu ? 1e-6 : 1e-9, f16, 500 * f16};
     if (g->native > 0)
-        bound[0] = bound[1] = 1.5 * g->native;
+        bound[0] = bound[1] = 1.5 * g->native, bound[2] = 1e-3 + 1.5 * g->native;
     if (g->rounded)
-        bound[0] = bound[1] = 3e-3;
-    int bad = 0, agree = g->n_greedy;
+        bound[0] = bound[1] = 3e-3, bound[2] += 3e-3;
+    int bad = 0, agree = g->n_greedy, agree_q8 = agree;
     for (int level = 0; level <= (int)qn__cpu_best(); level++)
-        for (int kv = 0; kv < 2; kv++)
-            bad += check_level(g, d, level, kv, bound[kv], &most[kv], &agree, logits);
-    printf("figure: golden %-24s NMSE f32 KV %.1e (<= %.1e), f16 KV %.1e (<= %.1e), greedy %2d/%d, %d levels\n",
-           g->name, most[0], bound[0], most[1], bound[1], agree, g->n_greedy, (int)qn__cpu_best() + 1);
+        for (int kv = 0; kv < KVS; kv++)
+            bad +=
+                check_level(g, d, level, kv, bound[kv], &most[kv], kvs[kv] == QN__KV_Q8_0 ? &agree_q8 : &agree, logits);
+    printf("figure: golden %-24s NMSE f32 KV %.1e (<= %.1e), f16 KV %.1e (<= %.1e), q8_0 KV %.1e (<= %.1e), greedy %2d "
+           "and %2d/%d, %d levels\n",
+           g->name, most[0], bound[0], most[1], bound[1], most[2], bound[2], agree, agree_q8, g->n_greedy,
+           (int)qn__cpu_best() + 1);
     free(logits);
     qn__decoder_close(d);
     qn__gguf_close(file);

@@ -25,6 +25,7 @@ typedef struct sequence {
 } sequence;
 
 static size_t page_bytes, state_bytes;
+static qn_kv kv = QN__KV_F16;
 
 static void sequence_open(sequence *s, int salt, int n_vocab)
 {
@@ -65,7 +66,7 @@ static qn_context *context(const qn_decoder *d, qn_cpu level, int threads)
 {
     qn_context *c;
     qn_context_options o = {
-        .level = level, .n_threads = threads, .max_rows = MAX_ROWS, .max_out = N, .n_ctx = 256, .kv = QN__KV_F16};
+        .level = level, .n_threads = threads, .max_rows = MAX_ROWS, .max_out = N, .n_ctx = 256, .kv = kv};
     assert_int_equal(qn__context_open(d, &o, &c, NULL), QN_OK);
     return c;
 }
@@ -124,7 +125,7 @@ static int check(const char *path, int *n)
     if (!info->embedding_only && info->n_ctx_train >= N) {
         (*n)++;
         size_t bytes = (size_t)N * (size_t)info->n_vocab * 4;
-        page_bytes = qn__decoder_page_bytes(d, QN__KV_F16);
+        page_bytes = qn__decoder_page_bytes(d, kv);
         state_bytes = qn__decoder_state_bytes(d);
         float *alone = malloc(bytes), *other = malloc(bytes);
         static const struct {
@@ -171,11 +172,15 @@ static void check_dir(const char *dir, int *n, int *bad)
 static void own_families(void **state)
 {
     (void)state;
-    int n = 0, bad = 0;
-    check_dir("tests/data/models", &n, &bad);
-    printf("figure: same bytes in %d of %d of the repository's models\n", n - bad, n);
-    assert_true(n > 0);
-    assert_int_equal(bad, 0);
+    for (int q8 = 0; q8 < 2; q8++) {
+        int n = 0, bad = 0;
+        kv = q8 ? QN__KV_Q8_0 : QN__KV_F16;
+        check_dir("tests/data/models", &n, &bad);
+        printf("figure: same bytes in %d of %d of the repository's models, %s KV\n", n - bad, n, q8 ? "q8_0" : "f16");
+        assert_true(n > 0);
+        assert_int_equal(bad, 0);
+    }
+    kv = QN__KV_F16;
 }
 
 static void shared_families(void **state)
@@ -205,7 +210,7 @@ static void planted_fault(void **state)
     int first = QN_PAGE_TOKENS, rest = N - first;
     assert_int_equal(qn__gguf_open("tests/data/models/qwen2.gguf", &g, NULL), QN_OK);
     assert_int_equal(qn__decoder_open(g, &d, NULL), QN_OK);
-    page_bytes = qn__decoder_page_bytes(d, QN__KV_F16);
+    page_bytes = qn__decoder_page_bytes(d, kv);
     state_bytes = qn__decoder_state_bytes(d);
     int n_vocab = qn__decoder_info(d)->n_vocab;
     size_t bytes = (size_t)N * (size_t)n_vocab * 4;

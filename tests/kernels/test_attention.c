@@ -21,15 +21,26 @@ typedef struct material {
     float *k, *v; /* the floats that were stored, rounded as the pages hold them: [pos][head] */
 } material;
 
-static float rounded(qn_kv kv, float x)
+/* x[0..n) as a page holds it. */
+static void round_kv(qn_kv kv, float *x, int n)
 {
-    return kv == QN__KV_F16 ? qn__f16_to_f32(qn__f32_to_f16(x)) : x;
+    for (int g = 0; g < n; g += QN_KV_GROUP) {
+        int end = n - g < QN_KV_GROUP ? n : g + QN_KV_GROUP;
+        float amax = 0;
+        for (int i = g; i < end; i++)
+            amax = fmaxf(amax, fabsf(x[i]));
+        float d = qn__f16_to_f32(qn__f32_to_f16(amax / 127.0f));
+        for (int i = g; i < end; i++)
+            x[i] = kv == QN__KV_F16   ? qn__f16_to_f32(qn__f32_to_f16(x[i]))
+                   : kv == QN__KV_F32 ? x[i]
+                   : d > 0            ? d * rintf(x[i] * (1.0f / d))
+                                      : 0.0f;
+    }
 }
 
 static void make(const qn_kernels *kn, const problem *p, material *m)
 {
-    size_t size = p->kv == QN__KV_F16 ? 2 : 4, k_bytes = (size_t)p->head_k * QN_PAGE_TOKENS * size;
-    size_t bytes = k_bytes + (size_t)p->head_v * QN_PAGE_TOKENS * size;
+    size_t k_bytes = qn__kv_bytes(p->kv, p->head_k), bytes = k_bytes + qn__kv_bytes(p->kv, p->head_v);
     int last = p->n_pages * QN_PAGE_TOKENS - 1 - rnd_in(0, QN_PAGE_TOKENS - 1), least = last;
     memset(m, 0, sizeof *m);
     for (int j = 0; j < p->n_q; j++) {
@@ -48,15 +59,23 @@ static void make(const qn_kernels *kn, const problem *p, material *m)
     for (int i = 0; i <= last; i++) {
         float *k = m->k + (size_t)i * (size_t)p->head_k, *v = m->v + (size_t)i * (size_t)p->head_v;
         for (int d = 0; d < p->head_k; d++)
-            k[d] = rounded(p->kv, rnd_normal() * p->size);
+            k[d] = rnd_normal() * p->size;
         for (int d = 0; d < p->head_v; d++)
-            v[d] = rounded(p->kv, rnd_normal());
+            v[d] = rnd_normal();
+        if (p->kv != QN__KV_Q8_0) {
+            round_kv(p->kv, k, p->head_k);
+            round_kv(p->kv, v, p->head_v);
+        }
         if (i % QN_PAGE_TOKENS == 0) {
             page = guarded(bytes, 4);
             memset(page, 0xff, bytes); /* NaN: slots that nobody wrote may hold anything */
             m->pages[i / QN_PAGE_TOKENS] = i + QN_PAGE_TOKENS - 1 < least ? NULL : page;
         }
         kn->kv_store(p->kv, k, v, p->head_k, p->head_v, page, page + k_bytes, i % QN_PAGE_TOKENS);
+        if (p->kv == QN__KV_Q8_0) {
+            round_kv(p->kv, k, p->head_k);
+            round_kv(p->kv, v, p->head_v);
+        }
     }
     m->a = (qn_attention){.q = m->q,
                           .pos = m->pos,
@@ -153,7 +172,7 @@ static void grid(void **state)
                                                           .head_k = heads[n % 10][0],
                                                           .head_v = heads[n % 10][1],
                                                           .n_pages = 1 + n % 5,
-                                                          .kv = (qn_kv)(n / 3 % 2),
+                                                          .kv = (qn_kv)(n / 3 % QN__KV__COUNT),
                                                           .window = n % 4 == 1    ? 20 + n
                                                                     : n % 16 == 3 ? 1
                                                                                   : 0,
@@ -162,8 +181,10 @@ static void grid(void **state)
                                                           .softcap = n % 5 == 2 ? 30.0f : 0.0f,
                                                           .size = n % 7 == 6 ? 12.0f : 1.0f}));
     for (int l = 0; l < levels(); l++)
-        MUST(check(qn__kernels((qn_cpu)l),
-                   &(problem){.n_q = 5, .head_k = QN_HEAD_MAX, .head_v = 512, .n_pages = 2, .size = 1}));
+        for (int kv = 0; kv < QN__KV__COUNT; kv++)
+            MUST(check(
+                qn__kernels((qn_cpu)l),
+                &(problem){.n_q = 5, .head_k = QN_HEAD_MAX, .head_v = 512, .n_pages = 2, .size = 1, .kv = (qn_kv)kv}));
 }
 
 static void store(void **state)
@@ -174,8 +195,8 @@ static void store(void **state)
     for (int l = 0; l < levels(); l++)
         for (int n = 0; n < 40; n++) {
             int head_k = rnd_in(1, 140), head_v = rnd_in(1, 140), slot = rnd_in(0, 63);
-            qn_kv kv = (qn_kv)(n % 2);
-            size_t size = kv == QN__KV_F16 ? 2 : 4, kb = (size_t)head_k * 64 * size, vb = (size_t)head_v * 64 * size;
+            qn_kv kv = (qn_kv)(n % QN__KV__COUNT);
+            size_t kb = qn__kv_bytes(kv, head_k), vb = qn__kv_bytes(kv, head_v);
             float *k = guarded((size_t)head_k * 4, 4), *v = guarded((size_t)head_v * 4, 4);
             unsigned char *a[2], *b[2];
             for (int i = 0; i < 2; i++) {

@@ -384,8 +384,8 @@ static void limits(void **state)
 
     qn_engine_options eo;
     qn_engine_options_init(&eo);
-    eo.kv = QN_KV_Q8_0;
-    assert_int_equal(qn_engine_open(model, &eo, &e, &err), QN_EUNSUPPORTED);
+    eo.kv = (qn_kv_type)3;
+    assert_int_equal(qn_engine_open(model, &eo, &e, &err), QN_EINVAL);
     qn_engine_options_init(&eo);
     eo.n_threads = -1;
     assert_int_equal(qn_engine_open(model, &eo, &e, &err), QN_EINVAL);

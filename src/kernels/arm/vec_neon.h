@@ -214,6 +214,24 @@ INLINE vf vf_load_f16_n(const void *p, int n)
 {
     return qn__from_f16(qn__halves_n(p, n));
 }
+/* One half float in all lanes; VF_N signed bytes. */
+INLINE vf vf_set1_f16(const void *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return qn__from_f16(vdupq_n_u16(h));
+}
+INLINE vf vf_load_i8(const void *p)
+{
+    int16x8_t x = vmovl_s8(vreinterpret_s8_u8(vld1_u8(p)));
+    return (vf){vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_high_s16(x))};
+}
+INLINE vf vf_load_i8_n(const void *p, int n)
+{
+    int8_t b[VF_N] = {0};
+    memcpy(b, p, (size_t)n);
+    return vf_load_i8(b);
+}
 INLINE vf vf_load_bf16(const void *p)
 {
     return qn__from_bf16(vreinterpretq_u16_u8(vld1q_u8(p)));

@@ -19,44 +19,60 @@ typedef struct state {
     int i0[QN_ATTENTION_MAX_Q], i1[QN_ATTENTION_MAX_Q];
 } state;
 
-INLINE vf load(const unsigned char *p, size_t i, const bool half)
+INLINE vf load(const unsigned char *p, size_t i, const qn_kv kv)
 {
-    return half ? vf_load_f16(p + i * 2) : vf_load((const float *)(const void *)(p + i * 4));
+    return kv == QN__KV_F16   ? vf_load_f16(p + i * 2)
+           : kv == QN__KV_F32 ? vf_load((const float *)(const void *)(p + i * 4))
+                              : vf_load_i8(p + i);
 }
 
-INLINE vf load_n(const unsigned char *p, size_t i, int n, const bool half)
+INLINE vf load_n(const unsigned char *p, size_t i, int n, const qn_kv kv)
 {
     if (n == VF_N)
-        return load(p, i, half);
-    return half ? vf_load_f16_n(p + i * 2, n) : vf_load_n((const float *)(const void *)(p + i * 4), n);
+        return load(p, i, kv);
+    return kv == QN__KV_F16   ? vf_load_f16_n(p + i * 2, n)
+           : kv == QN__KV_F32 ? vf_load_n((const float *)(const void *)(p + i * 4), n)
+                              : vf_load_i8_n(p + i, n);
 }
 
 INLINE void scores(const qn_attention *a, const int *who, const unsigned char *k, state *st, const int Q,
-                   const bool half)
+                   const qn_kv kv)
 {
     const float *q[TILE_Q];
     UNROLL
     for (int j = 0; j < Q; j++)
         q[j] = a->q[who[j]];
     for (int i = 0; i < QN_PAGE_TOKENS; i += TILE_V * VF_N) {
-        vf s[TILE_Q][TILE_V];
+        vf s[TILE_Q][TILE_V], scale[TILE_V];
         UNROLL
         for (int j = 0; j < Q; j++) {
             UNROLL
             for (int v = 0; v < TILE_V; v++)
                 s[j][v] = vf_zero();
         }
+        UNROLL
+        for (int v = 0; v < TILE_V; v++)
+            scale[v] = vf_zero();
         for (int d = 0; d < a->head_k; d++) {
-            vf kv[TILE_V];
+            vf key[TILE_V];
+            if (kv == QN__KV_Q8_0 && d % QN_KV_GROUP == 0) {
+                size_t at = (size_t)(d / QN_KV_GROUP) * QN_PAGE_TOKENS + (size_t)i;
+                UNROLL
+                for (int v = 0; v < TILE_V; v++)
+                    scale[v] = vf_load_f16(k + (size_t)a->head_k * QN_PAGE_TOKENS + (at + (size_t)(v * VF_N)) * 2);
+            }
             UNROLL
-            for (int v = 0; v < TILE_V; v++)
-                kv[v] = load(k, (size_t)d * QN_PAGE_TOKENS + (size_t)(i + v * VF_N), half);
+            for (int v = 0; v < TILE_V; v++) {
+                key[v] = load(k, (size_t)d * QN_PAGE_TOKENS + (size_t)(i + v * VF_N), kv);
+                if (kv == QN__KV_Q8_0)
+                    key[v] = vf_mul(key[v], scale[v]);
+            }
             UNROLL
             for (int j = 0; j < Q; j++) {
                 vf x = vf_set1(q[j][d]);
                 UNROLL
                 for (int v = 0; v < TILE_V; v++)
-                    s[j][v] = vf_fma(x, kv[v], s[j][v]);
+                    s[j][v] = vf_fma(x, key[v], s[j][v]);
             }
         }
         UNROLL
@@ -93,9 +109,15 @@ static void weigh(const qn_attention *a, int j, state *st)
     VF_NAME(scale)(out, c, out, a->head_v);
 }
 
+INLINE const unsigned char *v_scale(const qn_attention *a, const unsigned char *v, int i, int d)
+{
+    int groups = (a->head_v + QN_KV_GROUP - 1) / QN_KV_GROUP;
+    return v + (size_t)a->head_v * QN_PAGE_TOKENS + (size_t)(i * groups + d / QN_KV_GROUP) * 2;
+}
+
 /* Vectors d.. of V (V of them, the last of n lanes) joined to Q outputs over positions from..to. */
 INLINE void values_tile(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from,
-                        int to, int d, int n, const int Q, const int V, const bool half)
+                        int to, int d, int n, const int Q, const int V, const qn_kv kv)
 {
     vf o[TILE_Q][TILE_V];
     UNROLL
@@ -107,8 +129,11 @@ INLINE void values_tile(const qn_attention *a, const int *who, const unsigned ch
     for (int i = from; i <= to; i++) {
         vf vv[TILE_V];
         UNROLL
-        for (int c = 0; c < V; c++)
-            vv[c] = load_n(v, (size_t)i * (size_t)a->head_v + (size_t)(d + c * VF_N), V > 1 ? VF_N : n, half);
+        for (int c = 0; c < V; c++) {
+            vv[c] = load_n(v, (size_t)i * (size_t)a->head_v + (size_t)(d + c * VF_N), V > 1 ? VF_N : n, kv);
+            if (kv == QN__KV_Q8_0) /* a vector lies within a group */
+                vv[c] = vf_mul(vv[c], vf_set1_f16(v_scale(a, v, i, d + c * VF_N)));
+        }
         UNROLL
         for (int j = 0; j < Q; j++) {
             vf p = vf_set1(st->p[who[j]][i]);
@@ -126,24 +151,24 @@ INLINE void values_tile(const qn_attention *a, const int *who, const unsigned ch
 }
 
 INLINE void values(const qn_attention *a, const int *who, const unsigned char *v, const state *st, int from, int to,
-                   const int Q, const bool half)
+                   const int Q, const qn_kv kv)
 {
     int d = 0;
     if (from > to)
         return;
     for (; d + TILE_V * VF_N <= a->head_v; d += TILE_V * VF_N)
-        values_tile(a, who, v, st, from, to, d, VF_N, Q, TILE_V, half);
+        values_tile(a, who, v, st, from, to, d, VF_N, Q, TILE_V, kv);
     for (; d < a->head_v; d += VF_N)
-        values_tile(a, who, v, st, from, to, d, a->head_v - d < VF_N ? a->head_v - d : VF_N, Q, 1, half);
+        values_tile(a, who, v, st, from, to, d, a->head_v - d < VF_N ? a->head_v - d : VF_N, Q, 1, kv);
 }
 
 /* Q queries that see something of this page. Positions that all of them see are done together; before and after, one by
  * one, so that each query's positions ascend. */
 INLINE void page_tile(const qn_attention *a, const int *who, const unsigned char *k, const unsigned char *v, state *st,
-                      const int Q, const bool half)
+                      const int Q, const qn_kv kv)
 {
     int from = 0, to = QN_PAGE_TOKENS - 1;
-    scores(a, who, k, st, Q, half);
+    scores(a, who, k, st, Q, kv);
     for (int j = 0; j < Q; j++) {
         weigh(a, who[j], st);
         from = st->i0[who[j]] > from ? st->i0[who[j]] : from;
@@ -151,17 +176,17 @@ INLINE void page_tile(const qn_attention *a, const int *who, const unsigned char
     }
     if (Q == 1 || from > to) {
         for (int j = 0; j < Q; j++)
-            values(a, who + j, v, st, st->i0[who[j]], st->i1[who[j]], 1, half);
+            values(a, who + j, v, st, st->i0[who[j]], st->i1[who[j]], 1, kv);
         return;
     }
     for (int j = 0; j < Q; j++)
-        values(a, who + j, v, st, st->i0[who[j]], from - 1, 1, half);
-    values(a, who, v, st, from, to, Q, half);
+        values(a, who + j, v, st, st->i0[who[j]], from - 1, 1, kv);
+    values(a, who, v, st, from, to, Q, kv);
     for (int j = 0; j < Q; j++)
-        values(a, who + j, v, st, to + 1, st->i1[who[j]], 1, half);
+        values(a, who + j, v, st, to + 1, st->i1[who[j]], 1, kv);
 }
 
-INLINE void pages(const qn_attention *a, state *st, const bool half)
+INLINE void pages(const qn_attention *a, state *st, const qn_kv kv)
 {
     int p0, p1;
     qn__attention_pages(a, &p0, &p1);
@@ -174,22 +199,27 @@ INLINE void pages(const qn_attention *a, state *st, const bool half)
             continue;
         const unsigned char *k = a->pages[page] + a->k_off, *v = a->pages[page] + a->v_off;
         for (; j + TILE_Q <= n; j += TILE_Q)
-            page_tile(a, who + j, k, v, st, TILE_Q, half);
+            page_tile(a, who + j, k, v, st, TILE_Q, kv);
         for (; j + 2 <= n; j += 2)
-            page_tile(a, who + j, k, v, st, 2, half);
+            page_tile(a, who + j, k, v, st, 2, kv);
         for (; j < n; j++)
-            page_tile(a, who + j, k, v, st, 1, half);
+            page_tile(a, who + j, k, v, st, 1, kv);
     }
 }
 
 static void pages_f16(const qn_attention *a, state *st)
 {
-    pages(a, st, true);
+    pages(a, st, QN__KV_F16);
 }
 
 static void pages_f32(const qn_attention *a, state *st)
 {
-    pages(a, st, false);
+    pages(a, st, QN__KV_F32);
+}
+
+static void pages_q8_0(const qn_attention *a, state *st)
+{
+    pages(a, st, QN__KV_Q8_0);
 }
 
 void VF_NAME(attention)(const qn_attention *a)
@@ -202,8 +232,10 @@ void VF_NAME(attention)(const qn_attention *a)
     }
     if (a->kv == QN__KV_F16)
         pages_f16(a, &st);
-    else
+    else if (a->kv == QN__KV_F32)
         pages_f32(a, &st);
+    else
+        pages_q8_0(a, &st);
     for (int j = 0; j < a->n_q; j++) {
         float f = qn__attention_finish(st.max[j], st.sum[j], a->sink ? &a->sink[j] : NULL);
         VF_NAME(scale)(a->out[j], f, a->out[j], a->head_v);
@@ -213,7 +245,7 @@ void VF_NAME(attention)(const qn_attention *a)
 void VF_NAME(kv_store)(qn_kv kv, const float *k, const float *v, int head_k, int head_v, unsigned char *k_page,
                        unsigned char *v_page, int slot)
 {
-    if (kv == QN__KV_F32) {
+    if (kv != QN__KV_F16) {
         qn__ref_kv_store(kv, k, v, head_k, head_v, k_page, v_page, slot);
         return;
     }

@@ -156,6 +156,22 @@ static inline void vf_store_f16(void *p, vf v)
 {
     _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+static inline vf vf_set1_f16(const void *p)
+{
+    int16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm256_cvtph_ps(_mm_set1_epi16(h));
+}
+static inline vf vf_load_i8(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+static inline vf vf_load_i8_n(const void *p, int n)
+{
+    int8_t b[VF_N] = {0};
+    memcpy(b, p, (size_t)n);
+    return vf_load_i8(b);
+}
 static inline vf vf_load_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
