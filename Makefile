@@ -38,7 +38,7 @@ SANFLAGS_tsan       := -fsanitize=thread
 SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -DQN_SANITIZED=1)
 
-PKGS    := jansson libpcre2-8 libutf8proc
+PKGS    := jansson libpcre2-8 libutf8proc libmicrohttpd libxxhash libzstd
 # Prerequisites first: without them pkg-config fails with a riddle. `deps` is a no-op when everything is there.
 ifneq ($(filter-out help clean layers format deps check-arm bare-tests,$(or $(MAKECMDGOALS),all)),)
 DEPS_OK := $(shell scripts/deps --quiet 1>&2 && echo yes)
@@ -56,7 +56,7 @@ CFLAGS_ALL   := -std=c11 $(OPT) -g $(BASELINE) -ffp-contract=off -fno-math-errno
 LDFLAGS_ALL  := $(SANFLAGS) -pthread $(LDFLAGS)
 LIBS         := $(PKG_LIBS) -lm
 
-FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services
+FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services services/http services/api services/store
 LIB_SRC  := $(wildcard $(FLOORS:%=src/%/*.c))
 ifeq ($(ARCH),x86_64)
 LIB_SRC  += $(wildcard src/kernels/x86/*.c)

@@ -43,7 +43,8 @@ typedef enum qn_status {
     QN_ECONTEXT = -6,     /* the prompt does not fit the context; `what` names both numbers */
     QN_ELIMIT = -7,       /* a bound on steps, depth, memory or size was reached */
     QN_ERAISED = -8,      /* a chat template called raise_exception */
-    QN_ECANCELLED = -9    /* the caller cancelled */
+    QN_ECANCELLED = -9,   /* the caller cancelled */
+    QN_EBUSY = -10        /* a queue is full; `what` says when to try again */
 } qn_status;
 
 typedef struct qn_err {
@@ -188,6 +189,9 @@ typedef struct qn_sampling {
 } qn_sampling;
 QN_API void qn_sampling_init(qn_sampling *s);
 
+/* What output must look like: compiled for one model's vocabulary, read-only, may be shared by requests and threads. */
+typedef struct qn_grammar qn_grammar;
+
 typedef struct qn_request qn_request;
 
 typedef struct qn_request_options {
@@ -199,6 +203,13 @@ typedef struct qn_request_options {
     size_t n_stop;
     bool show_special;       /* emit control tokens' text */
     bool ignore_eos;
+    const qn_grammar *grammar; /* only tokens that it allows are chosen; NULL: any. Kept by the request */
+    bool probs;              /* events carry the chosen tokens' log-probabilities, and of the */
+    int32_t top_probs;       /* so many likeliest ones, at most 20 */
+    int32_t draft;           /* tokens drafted at a time; 0: as it pays; -1: none. Output is the same bytes either way */
+    uint64_t client;         /* clients get equal shares of steps; 0 is one of them */
+    uint64_t session;        /* pages of a session are not evicted for another's as long as others can be; 0: none */
+    double deadline_s;       /* seconds from now, after which it ends with QN_END_DEADLINE; 0: none */
 } qn_request_options;
 QN_API void qn_request_options_init(qn_request_options *o);
 
@@ -208,11 +219,20 @@ typedef enum qn_end_reason {
     QN_END_STOP_STRING,
     QN_END_LENGTH,      /* max_tokens */
     QN_END_CONTEXT,     /* prompt and output fill the context */
-    QN_END_CANCELLED
+    QN_END_CANCELLED,
+    QN_END_DEADLINE,
+    QN_END_ERROR        /* of a job: `error` says why */
 } qn_end_reason;
+
+/* A token and ln of its probability, before temperature and truncation. */
+typedef struct qn_prob {
+    int32_t token;
+    float logprob;
+} qn_prob;
 
 typedef struct qn_timings {
     int32_t prompt_tokens, cached_tokens, generated_tokens; /* generated: with the end token, if there was one */
+    int32_t drafted_tokens, accepted_tokens; /* tokens proposed ahead, and those of them that were what was chosen */
     /* prefill: of the tokens that were not cached, and the first token out; decode: of the generated_tokens - 1 others */
     double prefill_s, decode_s;
 } qn_timings;
@@ -227,7 +247,11 @@ typedef struct qn_event {
     const int32_t *tokens; /* TEXT: the ids chosen since the last event; likewise. Text may lag behind them (a character or
                             * a stop string that may be complete with the next token), so it may be empty */
     size_t n_tokens;
+    const qn_prob *probs;  /* TEXT, when asked for: n_tokens rows of 1 + n_top, the chosen one first, then the likeliest; rows
+                            * with fewer are filled up with token -1. NULL otherwise */
+    size_t n_top;
     qn_end_reason reason;  /* END */
+    const qn_err *error;   /* END of a job with QN_END_ERROR */
     qn_timings timings;    /* END */
 } qn_event;
 
@@ -241,6 +265,120 @@ QN_API qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err);
 /* May be called from a signal handler or another thread; takes effect within one step. */
 QN_API void qn_request_cancel(qn_request *r);
 QN_API void qn_request_close(qn_request *r);
+
+/* ---- serving --------------------------------------------------------------------------------------------------- */
+
+/* A scheduler gives an engine a thread of its own, which runs its steps; jobs come in from any thread through a bounded queue
+ * and go out as events. While it lives, the engine is used through it alone. */
+typedef struct qn_scheduler qn_scheduler;
+typedef struct qn_job qn_job;
+
+typedef struct qn_scheduler_options {
+    int32_t max_queue;  /* jobs waiting beyond those running; 0: 64 */
+    int32_t max_gap_ms; /* prefill of one is cut so that another's next token does not wait longer; 0: 250 */
+} qn_scheduler_options;
+
+/* Called on the scheduler's thread: it must not block, nor call qn_scheduler_close or qn_job_close. What the event lends is
+ * valid during the call. Exactly one END comes, last. */
+typedef struct qn_sink {
+    void (*event)(void *arg, const qn_event *ev);
+    void *arg;
+} qn_sink;
+
+QN_API void qn_scheduler_options_init(qn_scheduler_options *o);
+QN_API qn_status qn_scheduler_open(qn_engine *e, const qn_scheduler_options *o, qn_scheduler **out, qn_err *err);
+/* Cancels what is open (each sink gets its END), waits for the thread. The engine is the caller's again; jobs may be closed
+ * before or after. */
+QN_API void qn_scheduler_close(qn_scheduler *s);
+/* Any thread. Errors: QN_EBUSY (the queue is full), and what qn_request_open says: then no event comes. */
+QN_API qn_status qn_scheduler_submit(qn_scheduler *s, const qn_request_options *o, const qn_sink *sink, qn_job **out,
+                                     qn_err *err);
+/* Run fn on the scheduler's thread between two steps (embeddings, statistics of the engine); returns when it has run. */
+QN_API qn_status qn_scheduler_call(qn_scheduler *s, void (*fn)(qn_engine *e, void *arg), void *arg, qn_err *err);
+/* Takes effect within one step; END follows. Any thread. */
+QN_API void qn_job_cancel(qn_job *j);
+/* Cancels if it has not ended. When it returns no event is being delivered and none will be. */
+QN_API void qn_job_close(qn_job *j);
+
+typedef struct qn_scheduler_stats {
+    int32_t running, waiting;
+    uint64_t jobs, cancelled, failed, refused;
+    uint64_t prompt_tokens, cached_tokens, generated_tokens, drafted_tokens, accepted_tokens, steps;
+    double busy_s;       /* spent in steps */
+    double prefill_rate; /* tokens per second, moving average; 0: not known yet */
+    double worst_gap_s;  /* longest time between two tokens of one job */
+} qn_scheduler_stats;
+/* Any thread. */
+QN_API void qn_scheduler_get_stats(qn_scheduler *s, qn_scheduler_stats *out);
+
+/* ---- grammars -------------------------------------------------------------------------------------------------- */
+
+typedef enum qn_grammar_kind {
+    QN_GRAMMAR_JSON,   /* any JSON value; no text */
+    QN_GRAMMAR_SCHEMA, /* JSON Schema 2020-12 */
+    QN_GRAMMAR_GBNF,
+    QN_GRAMMAR_REGEX   /* of the whole output */
+} qn_grammar_kind;
+
+/* Errors: QN_EFORMAT (text that is not of its kind; where), QN_EUNSUPPORTED (a keyword, with its path), QN_ELIMIT (too large when
+ * compiled), QN_ENOMEM. The model must outlive the grammar. */
+QN_API qn_status qn_grammar_open(const qn_model *m, qn_grammar_kind kind, const char *text, size_t n, qn_grammar **out,
+                                 qn_err *err);
+/* Requests that use it keep it alive. NULL is allowed. */
+QN_API void qn_grammar_close(qn_grammar *g);
+
+/* ---- tools and replies ----------------------------------------------------------------------------------------- */
+
+/* The tools that a conversation offers, in the dialect of a model. Read-only; may be shared by threads. */
+typedef struct qn_tools qn_tools;
+
+typedef enum qn_tool_choice { QN_TOOLS_AUTO, QN_TOOLS_NONE, QN_TOOLS_REQUIRED, QN_TOOLS_NAMED } qn_tool_choice;
+
+typedef struct qn_tools_options {
+    const char *tools_json; /* array of OpenAI's {"type":"function","function":{"name","description","parameters"}} */
+    qn_tool_choice choice;
+    const char *name;       /* NAMED */
+    bool single;            /* one call at most */
+    const char *dialect;    /* NULL: found from the model's template */
+} qn_tools_options;
+
+/* Errors: QN_EFORMAT (with the JSON path), QN_EUNSUPPORTED (a schema keyword, a dialect's name), QN_ELIMIT, QN_ENOMEM. */
+QN_API qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools **out, qn_err *err);
+QN_API void qn_tools_close(qn_tools *t);
+/* What the model's output must match so that each call in it parses and conforms: borrowed; NULL when nothing need be
+ * constrained (NONE). */
+QN_API const qn_grammar *qn_tools_grammar(const qn_tools *t);
+QN_API const char *qn_tools_dialect(const qn_tools *t);
+
+/* Takes a model's output apart as it streams: reasoning, text, calls. */
+typedef struct qn_reply qn_reply;
+
+typedef enum qn_part_kind {
+    QN_PART_REASONING, QN_PART_TEXT,
+    QN_PART_CALL,      /* a call begins: name, and the id if the dialect has ids */
+    QN_PART_ARGUMENTS, /* its next piece of JSON text */
+    QN_PART_CALL_END   /* its arguments are complete; `text` is the exact sampled text of the whole call */
+} qn_part_kind;
+
+typedef struct qn_part {
+    qn_part_kind kind;
+    int32_t call;     /* 0, 1, ... */
+    const char *name; /* CALL; terminated */
+    const char *id;   /* CALL; NULL when the dialect has none */
+    const char *text; /* whole UTF-8 characters; not terminated; valid during the call */
+    size_t n;
+} qn_part;
+
+/* prompt: the rendered prompt (its end tells whether the model begins inside its reasoning). tools may be NULL: then only
+ * reasoning is told apart. Requests whose output is to be taken apart set show_special. `m` and `tools` outlive it. */
+QN_API qn_status qn_reply_open(const qn_model *m, const qn_tools *tools, const char *prompt, size_t n_prompt, qn_reply **out,
+                               qn_err *err);
+QN_API void qn_reply_close(qn_reply *r);
+/* The next n bytes of output, split anywhere. `part` is called for what they complete. Errors: QN_ENOMEM. */
+QN_API qn_status qn_reply_put(qn_reply *r, const char *text, size_t n, void (*part)(void *arg, const qn_part *p), void *arg,
+                              qn_err *err);
+/* The output has ended: what was held back comes. A call that is not complete gets no CALL_END. */
+QN_API qn_status qn_reply_end(qn_reply *r, void (*part)(void *arg, const qn_part *p), void *arg, qn_err *err);
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 

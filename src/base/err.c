@@ -18,6 +18,7 @@ const char *qn_status_name(qn_status s)
     case QN_ELIMIT: return "limit";
     case QN_ERAISED: return "raised";
     case QN_ECANCELLED: return "cancelled";
+    case QN_EBUSY: return "busy";
     }
     return "unknown";
 }

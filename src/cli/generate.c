@@ -107,6 +107,8 @@ const char *run_reason_name(qn_end_reason r)
     case QN_END_LENGTH: return "length";
     case QN_END_CONTEXT: return "context";
     case QN_END_CANCELLED: return "cancelled";
+    case QN_END_DEADLINE: return "deadline";
+    case QN_END_ERROR: return "error";
     }
     return "unknown";
 }
@@ -119,6 +121,8 @@ const char *run_reason_words(qn_end_reason r)
     case QN_END_LENGTH: return "the limit of tokens (-n) is reached";
     case QN_END_CONTEXT: return "the context is full";
     case QN_END_CANCELLED: return "stopped by Ctrl-C";
+    case QN_END_DEADLINE: return "its time is over";
+    case QN_END_ERROR: return "it failed";
     }
     return "unknown";
 }
