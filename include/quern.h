@@ -307,6 +307,7 @@ typedef struct qn_scheduler_stats {
     double busy_s;       /* spent in steps */
     double prefill_rate; /* tokens per second, moving average; 0: not known yet */
     double worst_gap_s;  /* longest time between two tokens of one job */
+    double retry_s;      /* after how long a job that is refused now had best come again: at least 1 */
 } qn_scheduler_stats;
 /* Any thread. */
 QN_API void qn_scheduler_get_stats(qn_scheduler *s, qn_scheduler_stats *out);

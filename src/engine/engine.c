@@ -219,12 +219,16 @@ static bool is_behind(const qn_engine *e, const qn_request *r)
     return false;
 }
 
-static void admit(qn_engine *e)
+static void admit(qn_engine *e, double now)
 {
     for (qn_request *r = e->first, *next; r; r = next) {
         next = r->next;
         if (r->phase != QN_ENDED && atomic_load_explicit(&r->cancelled, memory_order_relaxed)) {
             qn__request_end(r, QN_END_CANCELLED);
+            continue;
+        }
+        if (r->phase != QN_ENDED && now >= r->deadline) {
+            qn__request_end(r, QN_END_DEADLINE);
             continue;
         }
         if (r->phase != QN_QUEUED || e->n_running >= e->o.max_seqs)
@@ -372,7 +376,8 @@ qn_status qn__engine_no_numbers(const char *where, qn_err *err)
 qn_status qn__engine_step(qn_engine *e, qn_err *err)
 {
     double start = qn__now();
-    admit(e);
+    admit(e, start);
+    e->last_step = (qn_step_stats){0};
     /* A step that was abandoned half-way has left recurrent states advanced in some layers and not in others, and nothing
      * brings them back (pages are simply written again): such a step runs to its end. */
     qn_step step = {.rows = e->rows, .pages = e->tables, .states = e->states, .logits = e->logits,
@@ -382,6 +387,9 @@ qn_status qn__engine_step(qn_engine *e, qn_err *err)
         return QN_OK;
     qn_status st = qn__context_step(e->context, &step, err);
     double seconds = qn__now() - start;
+    e->last_step.seconds = seconds;
+    for (const qn_request *r = e->first; r; r = r->next)
+        *(r->phase == QN_READING ? &e->last_step.prefill : &e->last_step.decode) += r->n_rows;
     if (st == QN_ECANCELLED) { /* the next step's admit ends whom it concerns */
         for (qn_request *r = e->first; r; r = r->next) {
             if (r->n_rows)

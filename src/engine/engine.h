@@ -31,6 +31,9 @@ struct qn_request {
     qn_request *next, *prev; /* of e, in order of arrival */
     qn_phase phase;
     _Atomic bool cancelled;
+    bool joined;             /* is among e's */
+    uint64_t client, session;
+    double deadline;         /* of qn__now(); INFINITY: none */
     size_t n_prompt;
     int32_t max_tokens;
     bool show_special, ignore_eos;
@@ -67,6 +70,11 @@ struct qn_request {
     qn_timings timings;
 };
 
+typedef struct qn_step_stats {
+    int prefill, decode; /* rows */
+    double seconds;
+} qn_step_stats;
+
 struct qn_engine {
     const qn_model *model;
     qn_context *context;
@@ -78,6 +86,7 @@ struct qn_engine {
     int32_t n_vocab;
     qn_request *first, *last;
     int n_running, max_rows; /* max_rows: of a step of the context */
+    qn_step_stats last_step;
     /* Room for a step. */
     qn_row *rows;                       /* [max_rows] */
     unsigned char *const **tables;      /* [max_seqs] */
@@ -101,6 +110,11 @@ qn_status qn__engine_advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, fl
 qn_status qn__engine_no_numbers(const char *where, qn_err *err);
 /* Advance every open request. */
 qn_status qn__engine_step(qn_engine *e, qn_err *err);
+/* qn_request_open in two halves: the first touches nothing of the engine that changes, so any thread may run it. */
+qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err);
+void qn__request_join(qn_request *r);
+/* What r has to say; *any false: nothing before another step. */
+qn_status qn__request_news(qn_request *r, qn_event *ev, bool *any, qn_err *err);
 /* A token was chosen for r: text, stop strings, limits. */
 void qn__request_emit(qn_request *r, int32_t token);
 /* r is over: its pages go to the pool. */

@@ -1,7 +1,9 @@
 /* request.c - requests: from options to a sequence, from chosen tokens to events. See engine.h. */
+#include <math.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "engine/engine.h"
 
@@ -72,7 +74,7 @@ static void request_free(qn_request *r)
     qn_free(r);
 }
 
-qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err)
+qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err)
 {
     qn_status st = check(e, o, err);
     if (st)
@@ -85,6 +87,9 @@ qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request 
     r->max_tokens = o->max_tokens;
     r->show_special = o->show_special;
     r->ignore_eos = o->ignore_eos;
+    r->client = o->client;
+    r->session = o->session;
+    r->deadline = o->deadline_s > 0 ? qn__now() + o->deadline_s : INFINITY;
     r->timings.prompt_tokens = (int32_t)o->n_tokens;
     st = qn__seq_open(o->tokens, o->n_tokens, &r->seq, err);
     if (!st)
@@ -107,9 +112,26 @@ qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request 
         r->detok.at_start = false; /* the output continues the prompt: its first space is text */
     }
     (void)qn__request_want(r, r->n_prompt - 1);
+    *out = r;
+    return QN_OK;
+}
+
+void qn__request_join(qn_request *r)
+{
+    qn_engine *e = r->e;
+    r->joined = true;
     r->prev = e->last;
     *(e->last ? &e->last->next : &e->first) = r;
     e->last = r;
+}
+
+qn_status qn_request_open(qn_engine *e, const qn_request_options *o, qn_request **out, qn_err *err)
+{
+    qn_request *r;
+    qn_status st = qn__request_create(e, o, &r, err);
+    if (st)
+        return st;
+    qn__request_join(r);
     *out = r;
     return QN_OK;
 }
@@ -118,6 +140,10 @@ void qn_request_close(qn_request *r)
 {
     if (!r)
         return;
+    if (!r->joined) {
+        request_free(r);
+        return;
+    }
     qn_engine *e = r->e;
     if (r->phase != QN_ENDED)
         qn__request_end(r, QN_END_CANCELLED);
@@ -149,7 +175,7 @@ void qn__request_end(qn_request *r, qn_end_reason reason)
 
 void qn__request_fail(qn_request *r, const qn_err *why)
 {
-    qn__request_end(r, QN_END_CANCELLED);
+    qn__request_end(r, QN_END_ERROR);
     r->failed = *why;
 }
 
@@ -266,27 +292,37 @@ static qn_status lend_text(qn_request *r, qn_event *ev, qn_err *err)
     return QN_OK;
 }
 
+qn_status qn__request_news(qn_request *r, qn_event *ev, bool *any, qn_err *err)
+{
+    *any = true;
+    if (r->news_read) {
+        r->news_read = false;
+        *ev = (qn_event){.kind = QN_EVENT_PREFILL, .done = (int32_t)r->n_read, .total = (int32_t)r->n_prompt};
+        return QN_OK;
+    }
+    if (r->n_ids || r->text.n > r->held)
+        return lend_text(r, ev, err);
+    *any = r->phase == QN_ENDED;
+    if (*any && r->failed.code) {
+        if (err)
+            *err = r->failed;
+        return r->failed.code;
+    }
+    *ev = (qn_event){.kind = QN_EVENT_END, .reason = r->reason, .timings = r->timings};
+    return QN_OK;
+}
+
 qn_status qn_request_next(qn_request *r, qn_event *ev, qn_err *err)
 {
     for (;;) {
-        if (r->news_read) {
-            r->news_read = false;
-            *ev = (qn_event){.kind = QN_EVENT_PREFILL, .done = (int32_t)r->n_read, .total = (int32_t)r->n_prompt};
-            return QN_OK;
-        }
-        if (r->n_ids || r->text.n > r->held)
-            return lend_text(r, ev, err);
-        if (r->phase == QN_ENDED) {
-            if (r->failed.code) {
-                if (err)
-                    *err = r->failed;
-                return r->failed.code;
-            }
-            *ev = (qn_event){.kind = QN_EVENT_END, .reason = r->reason, .timings = r->timings};
-            return QN_OK;
-        }
-        qn_status st = qn__engine_step(r->e, err);
-        if (st)
+        bool any;
+        qn_event now;
+        qn_status st = qn__request_news(r, &now, &any, err);
+        if (!st && any)
+            *ev = now;
+        if (st || any)
+            return st;
+        if ((st = qn__engine_step(r->e, err)))
             return st;
     }
 }
