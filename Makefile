@@ -56,7 +56,7 @@ CFLAGS_ALL   := -std=c11 $(OPT) -g $(BASELINE) -ffp-contract=off -fno-math-errno
 LDFLAGS_ALL  := $(SANFLAGS) -pthread $(LDFLAGS)
 LIBS         := $(PKG_LIBS) -lm
 
-FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services services/http services/api services/store
+FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services services/http services/api services/store services/eval services/probe services/ledger
 LIB_SRC  := $(wildcard $(FLOORS:%=src/%/*.c))
 ifeq ($(ARCH),x86_64)
 LIB_SRC  += $(wildcard src/kernels/x86/*.c)
