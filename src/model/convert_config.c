@@ -137,33 +137,36 @@ const char *qn__cv_rope_type(qn__cv *c)
 
 static const qn__cv_family *family_of(const char *name)
 {
-    for (size_t i = 0; i < qn__cv_n_families; i++)
-        for (size_t k = 0; k < 6 && qn__cv_families[i].hf[k]; k++)
-            if (strcmp(qn__cv_families[i].hf[k], name) == 0)
-                return &qn__cv_families[i];
+    const qn__cv_family *f;
+    for (size_t i = 0; (f = qn__cv_family_at(i)) != NULL; i++)
+        for (size_t k = 0; k < 6 && f->hf[k]; k++)
+            if (strcmp(f->hf[k], name) == 0)
+                return f;
     return NULL;
 }
 
 const char *qn__convert_name(size_t i)
 {
-    for (size_t f = 0; f < qn__cv_n_families; f++)
-        for (size_t k = 0; k < 6 && qn__cv_families[f].hf[k]; k++)
+    const qn__cv_family *f;
+    for (size_t at = 0; (f = qn__cv_family_at(at)) != NULL; at++)
+        for (size_t k = 0; k < 6 && f->hf[k]; k++)
             if (i-- == 0)
-                return qn__cv_families[f].hf[k];
+                return f->hf[k];
     return NULL;
 }
 
 static bool unknown_family(qn__cv *c, const char *name)
 {
-    char known[300] = "";
+    char known[400] = "";
     size_t n = 0;
-    for (size_t i = 0; i < qn__cv_n_families; i++) {
-        int got = snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", qn__cv_families[i].arch);
+    const qn__cv_family *f;
+    for (size_t i = 0; (f = qn__cv_family_at(i)) != NULL; i++) {
+        int got = snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", f->arch);
         if (got < 0 || (size_t)got >= sizeof known - n)
             break;
         n += (size_t)got;
     }
-    return qn__cv_fail(c, QN_EUNSUPPORTED, "config.json: architectures", "%.80s is not known to this build; it converts the families %s", name, known);
+    return qn__cv_fail(c, QN_EUNSUPPORTED, "config.json: architectures", "%.60s is not known to this build; it converts the families %s", name, known);
 }
 
 static bool check_quantisation(qn__cv *c)
@@ -205,6 +208,8 @@ bool qn__cv_config_open(qn__cv *c)
     if (!name)
         return qn__cv_bad_key(c, "architectures", "is missing or not a list of texts: what the model is cannot be told");
     c->family = family_of(name);
+    if (c->family)
+        c->family = qn__cv_variant(c, c->family);
     return (c->family || unknown_family(c, name)) && check_quantisation(c) && fill_in(c);
 }
 
@@ -220,18 +225,18 @@ bool qn__cv_sizes(qn__cv *c)
     const qn__cv_family *f = c->family;
     for (size_t i = 0; i < sizeof c->size / sizeof *c->size; i++)
         c->size[i] = -1;
-    int64_t embd = qn__cv_int(c, "hidden_size", 1, 1 << 20, INT64_MIN);
-    int64_t heads = qn__cv_int(c, "num_attention_heads", 1, 1 << 12, INT64_MIN);
-    int64_t kv = qn__cv_int(c, "num_key_value_heads", 1, 1 << 12, heads);
+    int64_t embd = qn__cv_int(c, "hidden_size|n_embd", 1, 1 << 20, INT64_MIN);
+    int64_t heads = qn__cv_int(c, "num_attention_heads|n_head", 1, 1 << 12, INT64_MIN);
+    int64_t kv = qn__cv_int(c, "num_key_value_heads|num_attention_groups", 1, 1 << 12, heads);
     if (c->status != QN_OK)
         return false;
-    int64_t head = qn__cv_int(c, "head_dim", 1, 1 << 12, f->head_dim ? f->head_dim : embd / heads);
+    int64_t head = qn__cv_int(c, "head_dim|attention_head_dim", 1, 1 << 12, f->head_dim ? f->head_dim : embd / heads);
     if (c->status == QN_OK && heads % kv)
         return qn__cv_bad_key(c, "num_key_value_heads", "%lld does not divide the %lld heads", (long long)kv, (long long)heads);
     if (c->status == QN_OK && head < 1)
         return qn__cv_bad_key(c, "num_attention_heads", "there are more heads than hidden elements");
-    int64_t ff = qn__cv_int(c, "intermediate_size|shared_intermediate_size", 1, 1 << 22, 0);
-    c->n_layers = qn__cv_int(c, "num_hidden_layers", 1, 1024, INT64_MIN);
+    int64_t ff = qn__cv_int(c, "intermediate_size|shared_intermediate_size|n_inner", 1, 1 << 22, 0);
+    c->n_layers = qn__cv_int(c, "num_hidden_layers|n_layer", 1, 1024, INT64_MIN);
     c->first_moe = c->n_layers;
     c->rot = head;
     set(c, 'V', qn__cv_int(c, "vocab_size", 1, 1 << 28, INT64_MIN));

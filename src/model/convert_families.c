@@ -7,35 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/convert_int.h"
-
-#define L "layers.*."
-#define B "blk.*."
-/* A weight, and its bias that may be there. */
-#define WITH_BIAS(hf, gguf, shape, bias_shape, op, need)                                                               \
-    {L hf ".weight", B gguf ".weight", shape, op, need}, {L hf ".bias", B gguf ".bias", bias_shape, op, QN_CV_MAYBE}
-
-static const qn__cv_rule r_globals[] = {
-    {"embed_tokens.weight", "token_embd.weight", "VE", QN_CV_COPY, QN_CV_ALWAYS},
-    {"norm.weight", "output_norm.weight", "E", QN_CV_NORM, QN_CV_ALWAYS},
-    {"norm.bias", "output_norm.bias", "E", QN_CV_COPY, QN_CV_MAYBE},
-    {"lm_head.weight", "output.weight", "VE", QN_CV_COPY, QN_CV_HEAD},
-    {0}};
-
-#define ATTENTION                                                                                                      \
-    WITH_BIAS("self_attn.q_proj", "attn_q", "QE", "Q", QN_CV_Q, QN_CV_ALWAYS),                                         \
-    WITH_BIAS("self_attn.k_proj", "attn_k", "KE", "K", QN_CV_Q, QN_CV_ALWAYS),                                         \
-    WITH_BIAS("self_attn.v_proj", "attn_v", "KE", "K", QN_CV_COPY, QN_CV_ALWAYS),                                      \
-    WITH_BIAS("self_attn.o_proj", "attn_output", "EO", "E", QN_CV_COPY, QN_CV_ALWAYS)
-#define IN_NORM {L "input_layernorm.weight", B "attn_norm.weight", "E", QN_CV_NORM, QN_CV_ALWAYS}
-#define MID_NORM(to) {L "post_attention_layernorm.weight", B to ".weight", "E", QN_CV_NORM, QN_CV_ALWAYS}
-#define QK_NORM(q, k)                                                                                                  \
-    {L "self_attn.q_norm.weight", B "attn_q_norm.weight", q, QN_CV_NORM, QN_CV_ALWAYS},                                \
-    {L "self_attn.k_norm.weight", B "attn_k_norm.weight", k, QN_CV_NORM, QN_CV_ALWAYS}
-#define GATED_MLP                                                                                                      \
-    WITH_BIAS("mlp.gate_proj", "ffn_gate", "FE", "F", QN_CV_COPY, QN_CV_DENSE),                                        \
-    WITH_BIAS("mlp.up_proj", "ffn_up", "FE", "F", QN_CV_COPY, QN_CV_DENSE),                                            \
-    WITH_BIAS("mlp.down_proj", "ffn_down", "EF", "E", QN_CV_COPY, QN_CV_DENSE)
+#include "model/convert_rules.h"
 
 static const qn__cv_rule r_llama[] = {IN_NORM, ATTENTION, MID_NORM("ffn_norm"), GATED_MLP, {0}};
 static const qn__cv_rule r_qwen3[] = {IN_NORM, ATTENTION, QK_NORM("D", "D"), MID_NORM("ffn_norm"), GATED_MLP, {0}};
@@ -70,22 +42,6 @@ static const qn__cv_rule r_starcoder2[] = {
 
 /* ---- experts ---- */
 
-#define EXPERT(from, gate, up, down)                                                                                   \
-    {L from ".experts.#." gate ".weight", B "ffn_gate_exps.weight", "ME", QN_CV_COPY, QN_CV_MOE},                      \
-    {L from ".experts.#." up ".weight", B "ffn_up_exps.weight", "ME", QN_CV_COPY, QN_CV_MOE},                          \
-    {L from ".experts.#." down ".weight", B "ffn_down_exps.weight", "EM", QN_CV_COPY, QN_CV_MOE}
-/* The experts of a layer in one tensor. */
-#define PACKED                                                                                                         \
-    {L "mlp.experts.gate_up_proj", B "ffn_gate_exps.weight", "XNE", QN_CV_GATE, QN_CV_PACKED},                         \
-    {L "mlp.experts.gate_up_proj", B "ffn_up_exps.weight", "XNE", QN_CV_UP, QN_CV_PACKED},                             \
-    {L "mlp.experts.down_proj", B "ffn_down_exps.weight", "XEM", QN_CV_COPY, QN_CV_PACKED}
-#define ROUTER(from) {L from ".gate.weight", B "ffn_gate_inp.weight", "XE", QN_CV_COPY, QN_CV_MOE}
-#define SHARED(from, need)                                                                                             \
-    {L from ".gate_proj.weight", B "ffn_gate_shexp.weight", "SE", QN_CV_COPY, need},                                   \
-    {L from ".up_proj.weight", B "ffn_up_shexp.weight", "SE", QN_CV_COPY, need},                                       \
-    {L from ".down_proj.weight", B "ffn_down_shexp.weight", "ES", QN_CV_COPY, need}
-
-static const qn__cv_rule r_moe[] = {ROUTER("mlp"), EXPERT("mlp", "gate_proj", "up_proj", "down_proj"), PACKED, {0}};
 static const qn__cv_rule r_shared[] = {SHARED("mlp.shared_experts", QN_CV_MOE_MAYBE),
     {L "mlp.gate.e_score_correction_bias", B "exp_probs_b.bias", "X", QN_CV_COPY, QN_CV_MOE_MAYBE}, {0}};
 static const qn__cv_rule r_mixtral[] = {ROUTER("block_sparse_moe"), EXPERT("block_sparse_moe", "w1", "w3", "w2"), {0}};
@@ -125,8 +81,6 @@ static const qn__cv_rule r_deepseek2[] = {
     {L "self_attn.kv_b_proj.weight", B "attn_k_b.weight", "YC", QN_CV_K_B, QN_CV_ALWAYS},
     {L "self_attn.kv_b_proj.weight", B "attn_v_b.weight", "YC", QN_CV_V_B, QN_CV_ALWAYS},
     {L "self_attn.o_proj.weight", B "attn_output.weight", "EO", QN_CV_COPY, QN_CV_ALWAYS}, {0}};
-#undef L
-#undef B
 
 /* ---- keys ---- */
 
@@ -155,30 +109,29 @@ static const qn__cv_key k_glm4moe[] = {{"first_k_dense_replace", "leading_dense_
 
 /* ---- what tables do not say ---- */
 
-static void must_be(qn__cv *c, const char *key, bool want, bool fallback)
+void qn__cv_must_be(qn__cv *c, const char *key, bool want, bool fallback)
 {
     if (qn__cv_bool(c, key, fallback) != want)
         (void)qn__cv_bad_key(c, key, "is %s; GGUF's %s has no place for that", want ? "false" : "true", c->family->arch);
 }
 
-/* n elements, positive; letter and letter of its double. */
-static void size(qn__cv *c, char one, char two, int64_t v)
+void qn__cv_size(qn__cv *c, char letter, char twice, int64_t n)
 {
-    bool known = c->status == QN_OK && v > 0;
-    c->size[(unsigned char)one] = known ? v : -1;
-    if (two)
-        c->size[(unsigned char)two] = known ? 2 * v : -1;
+    bool known = c->status == QN_OK && n > 0;
+    c->size[(unsigned char)letter] = known ? n : -1;
+    if (twice)
+        c->size[(unsigned char)twice] = known ? 2 * n : -1;
 }
 
-static void experts(qn__cv *c, int64_t first, const char *ff)
+void qn__cv_experts(qn__cv *c, int64_t first, const char *ff)
 {
     c->n_experts = qn__cv_int(c, "num_experts|num_local_experts|n_routed_experts", 1, 1 << 14, INT64_MIN);
-    size(c, 'X', 0, c->n_experts);
-    size(c, 'M', 'N', qn__cv_int(c, ff, 1, 1 << 22, INT64_MIN));
+    qn__cv_size(c, 'X', 0, c->n_experts);
+    qn__cv_size(c, 'M', 'N', qn__cv_int(c, ff, 1, 1 << 22, INT64_MIN));
     c->first_moe = first;
 }
 
-static void partial_rope(qn__cv *c, double fallback)
+void qn__cv_partial_rope(qn__cv *c, double fallback)
 {
     double part = qn__cv_rope_float(c, qn__cv_rope(c), "partial_rotary_factor", 0.01, 1, -1);
     if (part < 0)
@@ -188,20 +141,20 @@ static void partial_rope(qn__cv *c, double fallback)
 
 static void s_qwen2(qn__cv *c)
 {
-    must_be(c, "use_sliding_window", false, false);
+    qn__cv_must_be(c, "use_sliding_window", false, false);
 }
 
 static void s_mixtral(qn__cv *c)
 {
-    experts(c, 0, "intermediate_size");
+    qn__cv_experts(c, 0, "intermediate_size");
 }
 
 static void s_qwen3moe(qn__cv *c)
 {
     json_t *only = qn__cv_get(c, "mlp_only_layers");
-    experts(c, 0, "moe_intermediate_size");
-    must_be(c, "norm_topk_prob", true, false);
-    must_be(c, "use_sliding_window", false, false);
+    qn__cv_experts(c, 0, "moe_intermediate_size");
+    qn__cv_must_be(c, "norm_topk_prob", true, false);
+    qn__cv_must_be(c, "use_sliding_window", false, false);
     if (qn__cv_int(c, "decoder_sparse_step", 1, 1 << 20, 1) != 1)
         (void)qn__cv_bad_key(c, "decoder_sparse_step", "is not 1: GGUF's qwen3moe has experts in every layer");
     if (json_array_size(only) > 0)
@@ -210,13 +163,13 @@ static void s_qwen3moe(qn__cv *c)
 
 static void s_olmoe(qn__cv *c)
 {
-    experts(c, 0, "intermediate_size");
-    must_be(c, "norm_topk_prob", false, false);
+    qn__cv_experts(c, 0, "intermediate_size");
+    qn__cv_must_be(c, "norm_topk_prob", false, false);
 }
 
 static void s_cohere2(qn__cv *c)
 {
-    must_be(c, "use_qk_norm", false, false);
+    qn__cv_must_be(c, "use_qk_norm", false, false);
     if (qn__cv_float(c, "rotary_pct", 0, 1, 1) != 1)
         (void)qn__cv_bad_key(c, "rotary_pct", "is not 1: GGUF's %s has no place for a partial rope", c->family->arch);
 }
@@ -235,36 +188,36 @@ static void s_cohere2moe(qn__cv *c)
         }
     if (first > 0 && qn__cv_int(c, "prefix_dense_sliding_window_pattern", 1, 1 << 20, 1) != 1)
         (void)qn__cv_bad_key(c, "prefix_dense_sliding_window_pattern", "is not 1: in GGUF's cohere2moe the leading layers see everything");
-    experts(c, first, "intermediate_size");
+    qn__cv_experts(c, first, "intermediate_size");
     shared = qn__cv_int(c, "num_shared_experts", 0, 1 << 10, 0);
     if (shared > 0) {
         const char *how = qn__cv_text(c, "shared_expert_combination_strategy");
-        size(c, 'S', 'T', shared * c->size['M']);
+        qn__cv_size(c, 'S', 'T', shared * c->size['M']);
         if (how && strcmp(how, "average") != 0)
             (void)qn__cv_bad_key(c, "shared_expert_combination_strategy", "is \"%.20s\"; GGUF's cohere2moe averages", how);
     }
-    size(c, 'F', 'G', qn__cv_int(c, "prefix_dense_intermediate_size", 1, 1 << 22, c->size['M']));
+    qn__cv_size(c, 'F', 'G', qn__cv_int(c, "prefix_dense_intermediate_size", 1, 1 << 22, c->size['M']));
 }
 
 static void s_granitemoe(qn__cv *c)
 {
-    experts(c, 0, "intermediate_size");
+    qn__cv_experts(c, 0, "intermediate_size");
     int64_t shared = qn__cv_int(c, "shared_intermediate_size", 0, 1 << 22, 0);
     if (shared > 0)
-        size(c, 'S', 'T', shared);
+        qn__cv_size(c, 'S', 'T', shared);
 }
 
 static void s_glm4(qn__cv *c)
 {
-    partial_rope(c, 0.5);
+    qn__cv_partial_rope(c, 0.5);
 }
 
 static void s_shared(qn__cv *c)
 {
     int64_t shared = qn__cv_int(c, "n_shared_experts", 0, 1 << 10, 0);
-    experts(c, qn__cv_int(c, "first_k_dense_replace", 0, c->n_layers, INT64_MIN), "moe_intermediate_size");
+    qn__cv_experts(c, qn__cv_int(c, "first_k_dense_replace", 0, c->n_layers, INT64_MIN), "moe_intermediate_size");
     if (shared > 0)
-        size(c, 'S', 'T', shared * c->size['M']);
+        qn__cv_size(c, 'S', 'T', shared * c->size['M']);
     if (qn__cv_int(c, "moe_layer_freq", 1, 1 << 20, 1) != 1)
         (void)qn__cv_bad_key(c, "moe_layer_freq", "is not 1: GGUF's %s has experts in every layer behind the leading ones", c->family->arch);
 }
@@ -272,7 +225,7 @@ static void s_shared(qn__cv *c)
 static void s_glm4moe(qn__cv *c)
 {
     s_shared(c);
-    partial_rope(c, 0.5);
+    qn__cv_partial_rope(c, 0.5);
     if (qn__cv_int(c, "n_group", 1, 1 << 10, 1) != 1)
         (void)qn__cv_bad_key(c, "n_group", "is not 1: GGUF's glm4moe has no groups of experts");
 }
@@ -280,7 +233,7 @@ static void s_glm4moe(qn__cv *c)
 static void s_minimax(qn__cv *c)
 {
     const char *scoring = qn__cv_text(c, "scoring_func");
-    experts(c, 0, "intermediate_size");
+    qn__cv_experts(c, 0, "intermediate_size");
     c->rot = qn__cv_int(c, "rotary_dim", 2, c->size['D'], c->size['D']);
     if (scoring && strcmp(scoring, "sigmoid") != 0)
         (void)qn__cv_bad_key(c, "scoring_func", "is \"%.20s\", not sigmoid", scoring);
@@ -288,16 +241,16 @@ static void s_minimax(qn__cv *c)
 
 static void s_phi3(qn__cv *c)
 {
-    partial_rope(c, 1);
+    qn__cv_partial_rope(c, 1);
 }
 
 static void s_gpt_oss(qn__cv *c)
 {
-    experts(c, 0, "intermediate_size");
+    qn__cv_experts(c, 0, "intermediate_size");
     if (c->status == QN_OK && (c->size['E'] % 32 || c->size['M'] % 32))
         (void)qn__cv_bad_key(c, "hidden_size", "and intermediate_size must be multiples of 32, MXFP4's block");
-    size(c, 'P', 0, c->size['E'] / 32);
-    size(c, 'W', 0, c->size['M'] / 32);
+    qn__cv_size(c, 'P', 0, c->size['E'] / 32);
+    qn__cv_size(c, 'W', 0, c->size['M'] / 32);
 }
 
 static void s_deepseek2(qn__cv *c)
@@ -308,16 +261,16 @@ static void s_deepseek2(qn__cv *c)
     if (c->status != QN_OK)
         return;
     s_shared(c);
-    size(c, 'B', 0, qn__cv_int(c, "q_lora_rank", 1, 1 << 16, -1));
-    size(c, 'C', 0, low);
-    size(c, 'D', 0, nope + rope);
-    size(c, 'Q', 0, heads * (nope + rope));
-    size(c, 'K', 0, nope + rope); /* the latent is one head for all */
-    size(c, 'O', 0, heads * v);
-    size(c, 'J', 0, low + rope);
-    size(c, 'Y', 0, heads * (nope + v));
-    size(c, 'n', 0, nope);
-    size(c, 'v', 0, v);
+    qn__cv_size(c, 'B', 0, qn__cv_int(c, "q_lora_rank", 1, 1 << 16, -1));
+    qn__cv_size(c, 'C', 0, low);
+    qn__cv_size(c, 'D', 0, nope + rope);
+    qn__cv_size(c, 'Q', 0, heads * (nope + rope));
+    qn__cv_size(c, 'K', 0, nope + rope); /* the latent is one head for all */
+    qn__cv_size(c, 'O', 0, heads * v);
+    qn__cv_size(c, 'J', 0, low + rope);
+    qn__cv_size(c, 'Y', 0, heads * (nope + v));
+    qn__cv_size(c, 'n', 0, nope);
+    qn__cv_size(c, 'v', 0, v);
     c->rot = rope;
 }
 
@@ -466,7 +419,7 @@ static void m_deepseek2(qn__cv *c)
         qn__cv_put_float(c, "rope.scaling.yarn_log_multiplier", 0.1 * all);
 }
 
-const qn__cv_family qn__cv_families[] = {
+const qn__cv_family qn__cv_decoders[] = {
     {{"LlamaForCausalLM", "MistralForCausalLM"}, "llama", QN_CV_PERMUTES, {r_globals, r_llama}, {0}, NULL, NULL, 10000, 0, NULL},
     {{"MixtralForCausalLM"}, "llama", QN_CV_PERMUTES, {r_globals, r_llama, r_mixtral}, {0}, s_mixtral, NULL, 1e6, 0, NULL},
     {{"Mistral3ForConditionalGeneration", "Ministral3ForCausalLM"}, "mistral3", QN_CV_PERMUTES | QN_CV_VISION,
@@ -496,5 +449,14 @@ const qn__cv_family qn__cv_families[] = {
     {{"GptOssForCausalLM"}, "gpt-oss", 0, {r_globals, r_gpt_oss}, {k_window}, s_gpt_oss, m_gpt_oss, 150000, 64, NULL},
     {{"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"}, "deepseek2", QN_CV_MLA,
      {r_globals, r_deepseek2, r_moe, r_shared}, {k_deepseek}, s_deepseek2, m_deepseek2, 10000, 0, NULL},
-};
-const size_t qn__cv_n_families = sizeof qn__cv_families / sizeof *qn__cv_families;
+    {.arch = NULL}};
+
+const qn__cv_family *qn__cv_family_at(size_t i)
+{
+    static const qn__cv_family *const tables[] = {qn__cv_decoders, qn__cv_hybrids, qn__cv_encoders};
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
+        for (const qn__cv_family *f = tables[k]; f->arch; f++)
+            if (i-- == 0)
+                return f;
+    return NULL;
+}

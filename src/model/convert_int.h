@@ -10,7 +10,11 @@
  *   V vocabulary  E hidden  L layers  H heads  Q heads * head size  K key-value heads * head size  A Q + 2 K  O heads * value
  *   size  D head size  F feed-forward  G 2 F  X experts  M expert feed-forward  N 2 M  S shared feed-forward  T 2 S
  *   B low rank of queries  C low rank of keys and values  J C + rope  Y heads * (nope + value)  P columns of an MXFP4 row / 32
- *   W the same of a down projection  U 16 bytes  1 one */
+ *   W the same of a down projection  U 16 bytes  1 one
+ * and of layers with a state, of encoders: Z channels of the convolution  R inner  h heads  b 2 h  d values of a head  r taps
+ *   z rows of the one projection  g groups  i R / g  q query rows with their gates  l low rank of experts (hidden if none)
+ *   p positions  t token types  c labels
+ * "Z1r>Zr": the shape in the checkpoint, and the shape to be written when that is another. */
 #ifndef QN_MODEL_CONVERT_INT_H
 #define QN_MODEL_CONVERT_INT_H
 
@@ -37,16 +41,31 @@ typedef enum qn__cv_op {
     QN_CV_MXFP4_ODD,
     QN_CV_K_B,      /* of heads x (nope + value) rows: the first nope of each head, transposed */
     QN_CV_V_B,      /* the rest */
+    QN_CV_A,        /* -exp(x): a rate of decay */
+    QN_CV_QKV,      /* of rows q, k, v, z for each key head: all q, all k, all v */
+    QN_CV_Z,        /* ... all z */
+    QN_CV_TILE,     /* value heads: those of one key head together -> the first of each key head, the second of each... What
+                       stands before them (queries and keys) stays. */
+    QN_CV_TILE_A,   /* both */
+    QN_CV_TILE_COLS, /* the same of columns */
+    QN_CV_TAIL,     /* rows behind the first c->skip */
 } qn__cv_op;
 
 typedef enum qn__cv_need {
     QN_CV_ALWAYS, QN_CV_MAYBE,
-    QN_CV_DENSE,    /* layers before the first with experts (all, when there are none) */
-    QN_CV_MOE,      /* the others */
+    QN_CV_DENSE,    /* layers with a plain feed-forward part */
+    QN_CV_MOE,      /* layers with experts */
     QN_CV_MOE_MAYBE,
     QN_CV_HEAD,     /* unless the embeddings are tied */
-    QN_CV_PACKED    /* MOE, when the experts of a layer are one tensor: the rule's `hf` is there */
+    QN_CV_PACKED,   /* MOE, when the experts of a layer are one tensor: the rule's `hf` is there */
+    QN_CV_ATTN,     /* layers with attention */
+    QN_CV_ATTN_MAYBE,
+    QN_CV_STATE,    /* layers with a recurrent state */
+    QN_CV_STATE_MAYBE
 } qn__cv_need;
+
+/* What a layer has; c->kind[layer], or by c->first_moe when that is NULL: attention and DENSE before it, EXPERTS from it on. */
+enum { QN_CV_HAS_ATTN = 1, QN_CV_HAS_STATE = 2, QN_CV_HAS_DENSE = 4, QN_CV_HAS_EXPERTS = 8 };
 
 /* One kind of tensor. '*' in a name stands for the layer, '#' for the expert; a rule with '#' stacks the experts. */
 typedef struct qn__cv_rule {
@@ -68,7 +87,10 @@ enum {
     QN_CV_VISION = 4,      /* other modalities' tensors are left out */
     QN_CV_LAYER_NORM = 8,  /* the norm's epsilon is not RMS's */
     QN_CV_TIED = 16,       /* tied unless config.json says otherwise */
-    QN_CV_MLA = 32         /* the sizes of keys and values are the family's own to write */
+    QN_CV_MLA = 32,        /* the sizes of keys and values are the family's own to write */
+    QN_CV_MTP = 64,        /* tensors mtp.*, which guess further tokens, are left out */
+    QN_CV_ENCODER = 128,   /* no output matrix, no causal mask; heads of training are left out */
+    QN_CV_NO_ROPE = 256
 };
 
 typedef struct qn__cv qn__cv;
@@ -107,8 +129,9 @@ typedef struct qn__cv_out {
     uint32_t n_dims;
     uint64_t dims[QN_MAX_DIMS]; /* fastest first */
     qn__cv_op op;
-    bool plus_one;
+    bool plus_one, neg_exp;
     uint64_t cols, swap;        /* elements of a source row; swap: rows of a head whose halves become neighbours, 0: none */
+    uint64_t col_block;         /* columns of a value head that move together, 0: none */
     qn__cv_piece *pieces;
     size_t n_pieces;
     const float *made;          /* not from the checkpoint: cols numbers */
@@ -132,6 +155,10 @@ struct qn__cv {
     int64_t size[128];      /* by letter; -1: none */
     int64_t n_layers, first_moe, n_experts, rot; /* first_moe: n_layers when there are no experts */
     int64_t block_rows, block_cols;   /* of FP8 scales */
+    uint8_t *kind;          /* per layer, or NULL */
+    int32_t *n_heads_of, *n_kv_of, *n_ff_of; /* per layer where they differ, or NULL */
+    void (*layer)(qn__cv *, int64_t layer);  /* sets the sizes that differ from layer to layer, or NULL */
+    int64_t key_heads, skip;
     qn__cv_out *outs;
     size_t n_outs, cap_outs;
     uint64_t bytes_total, bytes_done;
@@ -167,19 +194,27 @@ bool qn__cv_sizes(qn__cv *c);
 /* ---- the folder ---- */
 /* Read DIR/name as JSON; *out stays NULL when the file is not there and `need` is false. */
 bool qn__cv_json(qn__cv *c, const char *name, size_t limit, bool need, json_t **out);
+/* The same of any kind of JSON, which need not be there. */
+bool qn__cv_json_any(qn__cv *c, const char *name, size_t limit, json_t **out);
 bool qn__cv_exists(qn__cv *c, const char *name);
 bool qn__cv_source_open(qn__cv *c);
 qn__cv_entry *qn__cv_find(qn__cv *c, const char *name); /* NULL when absent */
 void qn__cv_source_close(qn__cv *c);
 
 /* ---- the rest ---- */
-extern const qn__cv_family qn__cv_families[];
-extern const size_t qn__cv_n_families;
+/* Tables of families, each ended by a row without an architecture. */
+extern const qn__cv_family qn__cv_decoders[], qn__cv_hybrids[], qn__cv_encoders[];
+/* The i-th of all of them; NULL past the end. */
+const qn__cv_family *qn__cv_family_at(size_t i);
 bool qn__cv_plan(qn__cv *c);
 /* Add a tensor that is not in the checkpoint. */
 bool qn__cv_plan_made(qn__cv *c, const char *name, const float *v, uint64_t n);
 bool qn__cv_meta(qn__cv *c);
 bool qn__cv_vocab(qn__cv *c);
+/* How a text's vectors become one, where the folder says it. */
+bool qn__cv_pooling(qn__cv *c);
+/* The row that this config.json means, of those that share its architecture's name. */
+const qn__cv_family *qn__cv_variant(qn__cv *c, const qn__cv_family *f);
 /* tokenizer.ggml.pre of a byte-level tokenizer.json; NULL after a failure. */
 const char *qn__cv_pre(qn__cv *c);
 bool qn__cv_write(qn__cv *c);
@@ -189,5 +224,20 @@ void qn__cv_put_int(qn__cv *c, const char *key, int64_t v);
 void qn__cv_put_float(qn__cv *c, const char *key, double v);
 void qn__cv_put_bool(qn__cv *c, const char *key, bool v);
 void qn__cv_put_text(qn__cv *c, const char *key, const char *v);
+void qn__cv_put_ints(qn__cv *c, const char *key, const int32_t *v, int64_t n);
+void qn__cv_put_floats(qn__cv *c, const char *key, const float *v, int64_t n);
+void qn__cv_put_bools(qn__cv *c, const char *key, const uint8_t *v, int64_t n);
+
+/* ---- what families share ---- */
+/* `letter` stands for n elements (none unless n is positive), `twice` for the double; 0: no letter. */
+void qn__cv_size(qn__cv *c, char letter, char twice, int64_t n);
+/* Refuse a switch of config.json that GGUF has no place for. */
+void qn__cv_must_be(qn__cv *c, const char *key, bool want, bool fallback);
+/* Experts from layer `first` on; ff: the key of their size. */
+void qn__cv_experts(qn__cv *c, int64_t first, const char *ff);
+/* c->rot, when only a part of each head turns. */
+void qn__cv_partial_rope(qn__cv *c, double fallback);
+/* How far a rope of so many turning elements and this base is stretched (Llama 3.1); NULL after a failure. n: rot / 2. */
+float *qn__cv_llama3(qn__cv *c, const json_t *rope, double base, int64_t rot, int64_t n);
 
 #endif

@@ -39,6 +39,28 @@ void qn__cv_put_text(qn__cv *c, const char *key, const char *v)
         qn__gguf_put_str(c->w, key_of(c, k, key), v, strlen(v));
 }
 
+static void put_array(qn__cv *c, const char *key, qn_gguf_kind kind, const void *v, int64_t n, size_t each)
+{
+    char k[96];
+    if (c->status == QN_OK)
+        qn__gguf_put_arr(c->w, key_of(c, k, key), kind, (uint64_t)n, v, (size_t)n * each);
+}
+
+void qn__cv_put_ints(qn__cv *c, const char *key, const int32_t *v, int64_t n)
+{
+    put_array(c, key, QN_GGUF_I32, v, n, sizeof *v);
+}
+
+void qn__cv_put_floats(qn__cv *c, const char *key, const float *v, int64_t n)
+{
+    put_array(c, key, QN_GGUF_F32, v, n, sizeof *v);
+}
+
+void qn__cv_put_bools(qn__cv *c, const char *key, const uint8_t *v, int64_t n)
+{
+    put_array(c, key, QN_GGUF_BOOL, v, n, sizeof *v);
+}
+
 static void put_keys(qn__cv *c, const qn__cv_key *keys)
 {
     for (const qn__cv_key *k = keys; k->hf && c->status == QN_OK; k++) {
@@ -76,10 +98,9 @@ static void yarn(qn__cv *c, const json_t *r, int64_t context)
         qn__cv_put_float(c, "rope.scaling.attn_factor", attention / usual);
 }
 
-/* Llama 3.1: long waves are stretched, short ones are not, those between are mixed. */
-static void llama3(qn__cv *c, const json_t *r, double base)
+/* Long waves are stretched, short ones are not, those between are mixed. */
+float *qn__cv_llama3(qn__cv *c, const json_t *r, double base, int64_t rot, int64_t n)
 {
-    int64_t n = c->rot / 2;
     float *f = qn__cv_alloc(c, (size_t)n * sizeof *f);
     double factor = qn__cv_rope_float(c, r, "factor", 1e-3, 1e6, NAN), low = qn__cv_rope_float(c, r, "low_freq_factor", 1e-3, 1e6, 1);
     double high = qn__cv_rope_float(c, r, "high_freq_factor", 1e-3, 1e6, 4);
@@ -87,12 +108,18 @@ static void llama3(qn__cv *c, const json_t *r, double base)
     if (c->status == QN_OK && !(high > low))
         (void)qn__cv_bad_key(c, "rope_scaling.high_freq_factor", "is not greater than low_freq_factor");
     for (int64_t i = 0; c->status == QN_OK && i < n; i++) {
-        double wave = 2 * 3.14159265358979323846 * pow(base, 2 * (double)i / (double)c->rot), smooth;
+        double wave = 2 * 3.14159265358979323846 * pow(base, 2 * (double)i / (double)rot), smooth;
         smooth = (original / wave - low) / (high - low);
         f[i] = (float)(wave < original / high ? 1 : wave > original / low ? factor : 1 / ((1 - smooth) / factor + smooth));
     }
-    if (c->status == QN_OK)
-        (void)qn__cv_plan_made(c, "rope_freqs.weight", f, (uint64_t)n);
+    return c->status == QN_OK ? f : NULL;
+}
+
+static void llama3(qn__cv *c, const json_t *r, double base)
+{
+    float *f = qn__cv_llama3(c, r, base, c->rot, c->rot / 2);
+    if (f)
+        (void)qn__cv_plan_made(c, "rope_freqs.weight", f, (uint64_t)c->rot / 2);
 }
 
 static void put_factors(qn__cv *c, const json_t *r, const char *key, const char *name)
@@ -154,9 +181,17 @@ static void put_experts(qn__cv *c)
 {
     if (c->n_experts <= 0)
         return;
-    int64_t used = qn__cv_int(c, "num_experts_per_tok|num_experts_per_token|experts_per_token", 1, c->n_experts, INT64_MIN);
+    int64_t used = qn__cv_int(c, "num_experts_per_tok|num_experts_per_token|experts_per_token|moe_top_k", 1, c->n_experts, INT64_MIN);
     qn__cv_put_int(c, "expert_count", c->n_experts);
     qn__cv_put_int(c, "expert_used_count", used);
+}
+
+static void put_int_or_array(qn__cv *c, const char *key, int64_t v, const int32_t *of)
+{
+    if (of)
+        qn__cv_put_ints(c, key, of, c->n_layers);
+    else
+        qn__cv_put_int(c, key, v);
 }
 
 static void put_sizes(qn__cv *c, int64_t context)
@@ -169,9 +204,10 @@ static void put_sizes(qn__cv *c, int64_t context)
     qn__cv_put_int(c, "block_count", c->n_layers);
     qn__cv_put_int(c, "context_length", context);
     qn__cv_put_int(c, "embedding_length", c->size['E']);
-    qn__cv_put_int(c, "feed_forward_length", ff);
-    qn__cv_put_int(c, "attention.head_count", c->size['H']);
-    qn__cv_put_int(c, "attention.head_count_kv", c->size['K'] / c->size['D']);
+    put_int_or_array(c, "feed_forward_length", ff, c->n_ff_of);
+    put_int_or_array(c, "attention.head_count", c->size['H'], c->n_heads_of);
+    if (!(c->family->flags & QN_CV_ENCODER))
+        put_int_or_array(c, "attention.head_count_kv", c->size['K'] / c->size['D'], c->n_kv_of);
     if (head_said && !mla) {
         qn__cv_put_int(c, "attention.key_length", c->size['D']);
         qn__cv_put_int(c, "attention.value_length", c->size['D']);
@@ -181,7 +217,7 @@ static void put_sizes(qn__cv *c, int64_t context)
 static void put_epsilon(qn__cv *c)
 {
     bool layer = c->family->flags & QN_CV_LAYER_NORM && !qn__cv_get(c, "rms_norm_eps");
-    double eps = qn__cv_float(c, layer ? "layer_norm_eps|layer_norm_epsilon|norm_epsilon" : "rms_norm_eps", 1e-12, 1, NAN);
+    double eps = qn__cv_float(c, layer ? "layer_norm_eps|layer_norm_epsilon|norm_epsilon" : "rms_norm_eps|layer_norm_epsilon|norm_eps", 1e-12, 1, NAN);
     qn__cv_put_float(c, layer ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", eps);
 }
 
@@ -189,7 +225,7 @@ static void put_epsilon(qn__cv *c)
 static void check_activation(qn__cv *c)
 {
     const char *a = qn__cv_text(c, "hidden_act|hidden_activation|activation_function"), *arch = c->family->arch;
-    bool gelu = strncmp(arch, "gemma", 5) == 0 || strcmp(arch, "starcoder2") == 0;
+    bool gelu = strncmp(arch, "gemma", 5) == 0 || strcmp(arch, "starcoder2") == 0 || strcmp(arch, "bert") == 0;
     if (a && (strncmp(a, "gelu", 4) == 0) != gelu)
         (void)qn__cv_bad_key(c, "hidden_act", "is \"%.40s\"; GGUF's %s computes %s", a, arch, gelu ? "gelu" : "silu");
 }
@@ -241,16 +277,21 @@ static void put_general(qn__cv *c)
 
 bool qn__cv_meta(qn__cv *c)
 {
-    int64_t context = qn__cv_int(c, "max_position_embeddings", 1, INT32_MAX, INT64_MIN);
+    int64_t context = qn__cv_int(c, "max_position_embeddings|n_positions", 1, INT32_MAX, INT64_MIN) - c->skip;
+    int64_t trained = qn__cv_int(c, "max_trained_positions", 1, INT32_MAX, context);
+    if (trained < context)
+        context = trained;
     put_general(c);
     put_sizes(c, context);
     put_epsilon(c);
-    put_rope(c, context);
+    if (!(c->family->flags & QN_CV_NO_ROPE))
+        put_rope(c, context);
     put_experts(c);
     for (size_t i = 0; c->family->keys[i]; i++)
         put_keys(c, c->family->keys[i]);
     if (c->status == QN_OK && c->family->meta)
         c->family->meta(c);
+    (void)qn__cv_pooling(c);
     check_activation(c);
     return c->status == QN_OK;
 }

@@ -36,7 +36,7 @@ static void shape_text(char *out, size_t cap, const uint64_t *dims, uint32_t n)
 static bool check_shape(qn__cv *c, const qn__cv_entry *e, const char *shape)
 {
     uint64_t want[QN_ST_MAX_DIMS];
-    uint32_t n = (uint32_t)strlen(shape);
+    uint32_t n = (uint32_t)strcspn(shape, ">");
     bool same = e->t->n_dims == n;
     for (uint32_t i = 0; i < n; i++) {
         int64_t v = c->size[(unsigned char)shape[i]];
@@ -76,7 +76,10 @@ static qn_type own_type(const qn__cv_entry *e)
 /* Vectors and what is read in F32 by every decoder stay F32. */
 static bool stays_f32(const qn__cv_out *o, qn__cv_op op, bool vector)
 {
-    return vector || op == QN_CV_EVEN || op == QN_CV_ODD || strstr(o->name, ".bias") || strstr(o->name, "ffn_gate_inp.");
+    static const char *const names[] = {".bias", "ffn_gate_inp", "ssm_conv1d.", "position_embd.", "token_types."};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        vector |= strstr(o->name, names[i]) != NULL;
+    return vector || op == QN_CV_EVEN || op == QN_CV_ODD;
 }
 
 static qn_type out_type(const qn__cv *c, const qn__cv_out *o, const qn__cv_entry *e, bool vector)
@@ -122,20 +125,50 @@ static rows rows_of(const qn__cv_entry *e, qn__cv_op op)
 {
     rows r = {.n = 1, .cols = 1, .outer = 1};
     uint32_t n = e->t->n_dims;
-    bool column = n == 1 ? op == QN_CV_Q : op == QN_CV_EVEN || op == QN_CV_ODD;
+    bool tile = op == QN_CV_TILE || op == QN_CV_TILE_A;
+    bool column = n == 1 ? op == QN_CV_Q || tile : op == QN_CV_EVEN || op == QN_CV_ODD;
     bool blocks = op >= QN_CV_MXFP4 && op <= QN_CV_MXFP4_ODD;
     uint32_t last = column ? 0 : blocks ? 2 : 1; /* how many dimensions make a row */
     for (uint32_t i = 0; i < n; i++)
         *(i + last < n ? &r.n : &r.cols) *= e->t->dims[i];
-    if (n > last + 1)
+    if (n > last + 1 && !tile)
         r.outer = e->t->dims[0];
     return r;
 }
 
+/* Rows of a layer with a state: see the operations' words. Each key head has `per` value heads of `d` values. */
+static bool add_state_pieces(qn__cv *c, qn__cv_out *o, qn__cv_entry *e, rows r)
+{
+    uint64_t keys = (uint64_t)c->key_heads, per = (uint64_t)c->size['h'] / keys, d = (uint64_t)c->size['d'], n = 0;
+    uint64_t dk = (uint64_t)(c->size['Z'] - c->size['R']) / 2 / keys, all = 2 * dk + 2 * per * d; /* rows of a key head: q, k, v, z */
+    uint64_t block = r.n == keys * per ? 1 : d, lead = r.n - keys * per * block;
+    qn__cv_piece *p = o->pieces = qn__cv_alloc(c, (size_t)(keys * (per + 3) + 1) * sizeof *p);
+    if (!p)
+        return false;
+    for (uint64_t k = 0; o->op == QN_CV_QKV && k < 3 * keys; k++) {
+        uint64_t part = k / keys, first = k % keys * all + part * dk;
+        p[n++] = (qn__cv_piece){e, first, 1, part < 2 ? dk : per * d};
+    }
+    for (uint64_t k = 0; o->op == QN_CV_Z && k < keys; k++)
+        p[n++] = (qn__cv_piece){e, k * all + 2 * dk + per * d, 1, per * d};
+    if (o->op != QN_CV_QKV && o->op != QN_CV_Z) {
+        if (lead)
+            p[n++] = (qn__cv_piece){e, 0, 1, lead};
+        for (uint64_t v = 0; v < per; v++)
+            for (uint64_t k = 0; k < keys; k++)
+                p[n++] = (qn__cv_piece){e, lead + (k * per + v) * block, 1, block};
+    }
+    o->n_pieces = (size_t)n;
+    return true;
+}
+
 static bool add_pieces(qn__cv *c, qn__cv_out *o, qn__cv_entry *e, rows r)
 {
+    if (o->op == QN_CV_QKV || o->op == QN_CV_Z || o->op == QN_CV_TILE || o->op == QN_CV_TILE_A)
+        return add_state_pieces(c, o, e, r);
     uint64_t n = r.n / r.outer, half = n / 2; /* rows of one expert */
-    bool whole = o->op == QN_CV_COPY || o->op == QN_CV_NORM || o->op == QN_CV_Q || o->op == QN_CV_MXFP4;
+    bool whole = o->op == QN_CV_COPY || o->op == QN_CV_NORM || o->op == QN_CV_Q || o->op == QN_CV_MXFP4 || o->op == QN_CV_A ||
+                 o->op == QN_CV_TILE_COLS || o->op == QN_CV_TAIL;
     uint64_t count = whole ? 1 : r.outer, nope = (uint64_t)c->size['n'], v = (uint64_t)c->size['v'];
     if (o->op == QN_CV_K_B || o->op == QN_CV_V_B)
         count = (uint64_t)c->size['H'];
@@ -153,6 +186,7 @@ static bool add_pieces(qn__cv *c, qn__cv_out *o, qn__cv_entry *e, rows r)
         case QN_CV_MXFP4_ODD: p.stride = 2, p.row0++; break;
         case QN_CV_K_B: p = (qn__cv_piece){e, i * (nope + v), 1, nope}; break;
         case QN_CV_V_B: p = (qn__cv_piece){e, i * (nope + v) + nope, 1, v}; break;
+        case QN_CV_TAIL: p = (qn__cv_piece){e, (uint64_t)c->skip, 1, r.n - (uint64_t)c->skip}; break;
         default: p.n = r.n; break;
         }
         o->pieces[i] = p;
@@ -188,11 +222,26 @@ static void set_dims(const qn__cv *c, qn__cv_out *o, const qn__cv_entry *e, rows
     }
 }
 
+/* Behind '>' in a rule's shape: what is written, when the same numbers get another shape. */
+static void reshape(const qn__cv *c, qn__cv_out *o, const char *shape)
+{
+    const char *to = strchr(shape, '>');
+    uint32_t n = to ? (uint32_t)strlen(to + 1) : 0;
+    if (!to)
+        return;
+    for (uint32_t i = 0; i < QN_MAX_DIMS; i++)
+        o->dims[i] = i < n ? (uint64_t)c->size[(unsigned char)to[n - i]] : 1;
+    o->n_dims = n;
+}
+
 static bool begin_out(qn__cv *c, const qn__cv_rule *rule, int64_t layer, qn__cv_out *o)
 {
     bool permutes = c->family->flags & QN_CV_PERMUTES;
     *o = (qn__cv_out){.op = rule->op, .name = fill(c, rule->gguf, layer, 0)};
     o->plus_one = rule->op == QN_CV_NORM && c->family->flags & QN_CV_PLUS_ONE;
+    o->neg_exp = rule->op == QN_CV_A || rule->op == QN_CV_TILE_A;
+    if (rule->op == QN_CV_TILE_COLS)
+        o->col_block = (uint64_t)c->size['d'];
     if (rule->op == QN_CV_Q && permutes)
         o->swap = (uint64_t)c->size['D'];
     if (rule->op == QN_CV_Q && !permutes)
@@ -241,6 +290,7 @@ static bool plan_one(qn__cv *c, const qn__cv_rule *rule, int64_t layer, qn__cv_e
     if (!add_pieces(c, &o, e, r))
         return false;
     set_dims(c, &o, e, r, 0);
+    reshape(c, &o, rule->shape);
     o.type = out_type(c, &o, e, e->t->n_dims <= 1);
     return push_out(c, &o);
 }
@@ -289,10 +339,26 @@ static bool tied(qn__cv *c, bool there)
     return qn__cv_bool(c, "tie_word_embeddings", fallback);
 }
 
+/* Does the layer have what rules of this need are for? */
+static bool concerns(const qn__cv *c, qn__cv_need need, int64_t layer)
+{
+    unsigned has = c->kind ? c->kind[layer] : layer < c->first_moe ? QN_CV_HAS_ATTN | QN_CV_HAS_DENSE : QN_CV_HAS_ATTN | QN_CV_HAS_EXPERTS;
+    switch (need) {
+    case QN_CV_DENSE: return has & QN_CV_HAS_DENSE;
+    case QN_CV_MOE:
+    case QN_CV_MOE_MAYBE:
+    case QN_CV_PACKED: return has & QN_CV_HAS_EXPERTS;
+    case QN_CV_ATTN:
+    case QN_CV_ATTN_MAYBE: return has & QN_CV_HAS_ATTN;
+    case QN_CV_STATE:
+    case QN_CV_STATE_MAYBE: return has & QN_CV_HAS_STATE;
+    default: return true;
+    }
+}
+
 static bool plan_rule(qn__cv *c, const qn__cv_rule *rule, int64_t layer)
 {
-    bool moe = layer >= c->first_moe;
-    if ((rule->need == QN_CV_DENSE && moe) || (rule->need >= QN_CV_MOE && rule->need != QN_CV_HEAD && !moe))
+    if (!concerns(c, rule->need, layer))
         return true;
     char *name = fill(c, rule->hf, layer, 0);
     if (!name)
@@ -300,7 +366,8 @@ static bool plan_rule(qn__cv *c, const qn__cv_rule *rule, int64_t layer)
     if (strchr(rule->hf, '#'))
         return is_packed(c, rule, layer) || plan_stack(c, rule, layer);
     qn__cv_entry *e = qn__cv_find(c, name);
-    bool optional = rule->need == QN_CV_MAYBE || rule->need == QN_CV_MOE_MAYBE || rule->need == QN_CV_PACKED;
+    bool optional = rule->need == QN_CV_MAYBE || rule->need == QN_CV_MOE_MAYBE || rule->need == QN_CV_PACKED ||
+                    rule->need == QN_CV_ATTN_MAYBE || rule->need == QN_CV_STATE_MAYBE;
     if (rule->need == QN_CV_HEAD && tied(c, e != NULL)) {
         if (e)
             e->used = true; /* the embeddings once more */
@@ -339,6 +406,12 @@ static bool needless(qn__cv *c, const qn__cv_entry *e)
         for (size_t i = 0; i < sizeof modal / sizeof *modal; i++)
             if (strncmp(e->name, modal[i], strlen(modal[i])) == 0)
                 return true;
+    static const char *const training[] = {"pooler.", "cls.predictions.", "cls.seq_relationship.", "embeddings.position_ids", "lm_head."};
+    for (size_t i = 0; c->family->flags & QN_CV_ENCODER && i < sizeof training / sizeof *training; i++)
+        if (strncmp(e->name, training[i], strlen(training[i])) == 0)
+            return true;
+    if (c->family->flags & QN_CV_MTP && strncmp(e->name, "mtp.", 4) == 0)
+        return true;
     int64_t further = qn__cv_int(c, "num_nextn_predict_layers", 0, 64, 0);
     unsigned layer;
     if (further > 0 && sscanf(e->name, "layers.%5u.", &layer) == 1)
@@ -372,8 +445,11 @@ bool qn__cv_plan_made(qn__cv *c, const char *name, const float *v, uint64_t n)
 bool qn__cv_plan(qn__cv *c)
 {
     for (int pass = 0; pass < 2; pass++)
-        for (int64_t layer = 0; layer < (pass ? c->n_layers : 1); layer++)
+        for (int64_t layer = 0; layer < (pass ? c->n_layers : 1); layer++) {
+            if (c->layer && pass)
+                c->layer(c, layer);
             for (size_t k = 0; c->family->rules[k] && c->status == QN_OK; k++)
                 (void)plan_rules(c, c->family->rules[k], layer, pass == 0);
+        }
     return c->status == QN_OK && account(c);
 }

@@ -90,13 +90,11 @@ bool qn__cv_exists(qn__cv *c, const char *name)
     return there;
 }
 
-bool qn__cv_json(qn__cv *c, const char *name, size_t limit, bool need, json_t **out)
+static bool read_json(qn__cv *c, const char *name, size_t limit, json_t **out)
 {
     char *text;
     size_t n;
     json_error_t e;
-    if (c->status != QN_OK || (!need && !qn__cv_exists(c, name)))
-        return c->status == QN_OK;
     char *path = path_of(c, name);
     if (!path)
         return false;
@@ -111,9 +109,21 @@ bool qn__cv_json(qn__cv *c, const char *name, size_t limit, bool need, json_t **
         return qn__cv_fail(c, QN_EFORMAT, where, "is not JSON: %.200s (NaN and Infinity are not JSON either)", e.text);
     }
     *out = j;
-    if (!json_is_object(j))
-        return qn__cv_fail(c, QN_EFORMAT, name, "is not a JSON object");
     return true;
+}
+
+bool qn__cv_json_any(qn__cv *c, const char *name, size_t limit, json_t **out)
+{
+    if (c->status != QN_OK || !qn__cv_exists(c, name))
+        return c->status == QN_OK;
+    return read_json(c, name, limit, out);
+}
+
+bool qn__cv_json(qn__cv *c, const char *name, size_t limit, bool need, json_t **out)
+{
+    if (c->status != QN_OK || (!need && !qn__cv_exists(c, name)))
+        return c->status == QN_OK;
+    return read_json(c, name, limit, out) && (json_is_object(*out) || qn__cv_fail(c, QN_EFORMAT, name, "is not a JSON object"));
 }
 
 static bool ends(const char *s, const char *with)
@@ -181,7 +191,7 @@ static bool open_index(qn__cv *c)
 
 /* What wraps the language model's names in files of several modalities; the longest first. */
 static const char *const prefixes[] = {"model.language_model.model.", "language_model.model.", "model.language_model.",
-                                       "language_model.", "model."};
+                                       "language_model.", "model.", "backbone.", "bert.", "roberta."};
 
 static const char *bare(const char *name)
 {
@@ -189,6 +199,18 @@ static const char *bare(const char *name)
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
             return name + strlen(prefixes[i]);
     return name;
+}
+
+/* Older BERTs name the two parts of a norm by Greek letters. */
+static const char *entry_name(qn__cv *c, const char *name)
+{
+    const char *b = bare(name);
+    size_t n = strlen(b);
+    if (n > 16 && strcmp(b + n - 16, ".LayerNorm.gamma") == 0)
+        return qn__cv_printf(c, "%.*s.weight", (int)(n - 6), b);
+    if (n > 15 && strcmp(b + n - 15, ".LayerNorm.beta") == 0)
+        return qn__cv_printf(c, "%.*s.bias", (int)(n - 5), b);
+    return b;
 }
 
 static int by_name(const void *a, const void *b)
@@ -238,7 +260,9 @@ static bool list_tensors(qn__cv *c)
             const qn_st_tensor *t = qn__st_tensor(c->files[f], i);
             if (!qn__grow((void **)&c->entries, &c->cap_entries, c->n_entries + 1, sizeof *c->entries))
                 return qn__cv_memory(c);
-            c->entries[c->n_entries++] = (qn__cv_entry){.name = bare(t->name), .t = t, .file = c->files[f]};
+            c->entries[c->n_entries++] = (qn__cv_entry){.name = entry_name(c, t->name), .t = t, .file = c->files[f]};
+            if (c->status != QN_OK)
+                return false;
         }
     if (c->n_entries == 0)
         return qn__cv_fail(c, QN_EFORMAT, qn__st_name(c->files[0]), "holds no tensors");

@@ -158,7 +158,7 @@ static uint64_t source_row(const qn__cv_out *o, const qn__cv_piece *p, uint64_t 
 
 static bool same_bytes(const qn__cv_out *o, const qn__cv_entry *e)
 {
-    return !o->plus_one && ((o->type == QN_F32 && e->t->dtype == QN_ST_F32) || (o->type == QN_F16 && e->t->dtype == QN_ST_F16) ||
+    return !o->plus_one && !o->neg_exp && ((o->type == QN_F32 && e->t->dtype == QN_ST_F32) || (o->type == QN_F16 && e->t->dtype == QN_ST_F16) ||
                             (o->type == QN_BF16 && e->t->dtype == QN_ST_BF16));
 }
 
@@ -188,18 +188,34 @@ static void repack_mxfp4(const unsigned char *blocks, const unsigned char *scale
     }
 }
 
+/* The columns of a row, `size` bytes each: value heads of one key head together -> the first of each key head, ... */
+static void tile(const qn__cv *c, const qn__cv_out *o, const unsigned char *from, unsigned char *to, size_t size)
+{
+    uint64_t keys = (uint64_t)c->key_heads, per = o->cols / o->col_block / keys;
+    size_t block = (size_t)o->col_block * size;
+    for (uint64_t v = 0; v < per; v++)
+        for (uint64_t k = 0; k < keys; k++, to += block)
+            memcpy(to, from + (k * per + v) * block, block);
+}
+
 static bool put_row(qn__cv *c, const qn__cv_out *o, const qn__cv_entry *e, const scaling *s, uint64_t row, chunk *k)
 {
     unsigned char *out = k->out + k->n * k->row_bytes;
     if (o->type == QN_MXFP4) {
         repack_mxfp4(e->t->data + row * o->cols, e->scale->t->data + row * (o->cols / 16), o->cols / 16, out);
+    } else if (same_bytes(o, e) && o->col_block) {
+        tile(c, o, e->t->data + row * k->row_bytes, out, qn__st_dtype_size(e->t->dtype));
     } else if (same_bytes(o, e)) {
         memcpy(out, e->t->data + row * k->row_bytes, k->row_bytes);
     } else {
         read_row(e, s, row, o->cols, k->f);
         for (uint64_t i = 0; o->plus_one && i < o->cols; i++)
             k->f[i] += 1;
-        if (!encode(c, o, k->f, o->cols, out))
+        for (uint64_t i = 0; o->neg_exp && i < o->cols; i++)
+            k->f[i] = (float)-exp((double)k->f[i]);
+        if (o->col_block) /* behind the row: alloc_chunk made room */
+            tile(c, o, (const unsigned char *)k->f, (unsigned char *)(k->f + o->cols), sizeof *k->f);
+        if (!encode(c, o, k->f + (o->col_block ? o->cols : 0), o->cols, out))
             return false;
     }
     c->bytes_done += o->cols * qn__st_dtype_size(e->t->dtype);
@@ -249,6 +265,8 @@ static bool alloc_chunk(qn__cv *c, const qn__cv_out *o, chunk *k)
 {
     uint64_t cols = o->type == QN_MXFP4 ? o->cols * 2 : o->op == QN_CV_K_B ? o->pieces[0].n : o->cols;
     size_t floats = o->op == QN_CV_K_B ? (size_t)(o->pieces[0].n * (o->cols + 1)) : (size_t)cols, bytes;
+    if (o->col_block && !qn__mul(floats, 2, &floats))
+        return qn__cv_fail(c, QN_ELIMIT, o->name, "a row of %llu elements is too long", (unsigned long long)cols);
     *k = (chunk){.rows = CHUNK / 4 / (cols ? cols : 1) + 1};
     if (!qn__type_row_bytes(o->type, cols, &k->row_bytes) || !qn__mul(floats, 4, &floats) || !qn__mul(k->row_bytes, (size_t)k->rows, &bytes))
         return qn__cv_fail(c, QN_ELIMIT, o->name, "a row of %llu elements is too long", (unsigned long long)cols);

@@ -1,0 +1,618 @@
+/* test_convert_formulas.c - families whose conversion changes tensors (gated delta net, Mamba-2, Step 3.5, encoders): golden
+ * files are written back as checkpoint folders; then three things must agree:
+ *
+ *   the golden logits, made by an independent engine
+ *   the folder's own tensors, through the formulas of the published modelling code (hf_forward.h, in doubles)
+ *   the folder converted, run by this engine
+ *
+ * The middle one is what makes the way back trustworthy: a wrong order of heads in the folder, undone by the same wrong order in
+ * the converter, would show there. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "hf_forward.h"
+#include "quern.h"
+
+static char root[200];
+static int folders;
+static bool planted; /* the folder is written with its value heads in the wrong order */
+static fw_rows x, h, q, k, val, z, att, res;
+
+static int make_root(void **state)
+{
+    (void)state;
+    (void)snprintf(root, sizeof root, "%s/quern-formulas-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+    char command[300];
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+/* ---- one file: what is known of it ---- */
+
+typedef struct trip {
+    const qn_gguf *g;
+    char arch[64], pre[64], gguf[600], dir[256], out[300];
+    hf_folder f;
+    json_t *json;
+    int32_t prompt[FW_TOKENS];
+    int n, rows, cols, positions[16];
+    float *want; /* [rows][cols] */
+    fw w;
+} trip;
+
+static bool open_trip(trip *t, const char *name)
+{
+    const char *shared = getenv("SHARED") ? getenv("SHARED") : "../shared";
+    char path[600], *data;
+    size_t n;
+    qn_gguf *g;
+    qn_slice s;
+    memset(t, 0, sizeof *t);
+    (void)snprintf(t->gguf, sizeof t->gguf, "tests/data/models/%s.gguf", name);
+    if (qn__gguf_open(t->gguf, &g, NULL) != QN_OK) {
+        (void)snprintf(t->gguf, sizeof t->gguf, "%s/golden/models/%s.gguf", shared, name);
+        if (qn__gguf_open(t->gguf, &g, NULL) != QN_OK)
+            return false;
+    }
+    t->g = g;
+    assert_int_equal(qn__gguf_str(g, "general.architecture", &s, NULL), QN_OK);
+    (void)snprintf(t->arch, sizeof t->arch, "%.*s", (int)s.n, s.p);
+    assert_int_equal(qn__gguf_str(g, "tokenizer.ggml.pre", &s, NULL), QN_OK);
+    (void)snprintf(t->pre, sizeof t->pre, "%.*s", (int)s.n, s.p);
+    (void)snprintf(path, sizeof path, "%.*s.json", (int)strlen(t->gguf) - 5, t->gguf);
+    t->json = json_load_file(path, 0, NULL);
+    assert_non_null(t->json);
+    json_t *p = json_object_get(t->json, "prompt"), *at = json_object_get(t->json, "positions");
+    t->n = (int)json_array_size(p), t->rows = (int)json_array_size(at), t->cols = (int)json_integer_value(json_object_get(t->json, "cols"));
+    assert_true(t->n <= FW_TOKENS && t->rows <= 16);
+    for (int i = 0; i < t->n; i++)
+        t->prompt[i] = (int32_t)json_integer_value(json_array_get(p, (size_t)i));
+    for (int i = 0; i < t->rows; i++)
+        t->positions[i] = (int)json_integer_value(json_array_get(at, (size_t)i));
+    const char *file = json_string_value(json_object_get(t->json, json_object_get(t->json, "logits_file") ? "logits_file" : "tokembd_file"));
+    (void)snprintf(path, sizeof path, "%.*s%s", (int)(strrchr(t->gguf, '/') + 1 - t->gguf), t->gguf, file);
+    assert_int_equal(qn__read_file(path, 1 << 24, &data, &n, NULL), QN_OK);
+    assert_int_equal(n, (size_t)t->rows * (size_t)t->cols * 4);
+    t->want = (float *)(void *)data;
+    (void)snprintf(t->dir, sizeof t->dir, "%s/tiny-%d", root, folders++);
+    assert_int_equal(mkdir(t->dir, 0700), 0);
+    (void)snprintf(t->out, sizeof t->out, "%s.gguf", t->dir);
+    (void)snprintf(t->f.dir, sizeof t->f.dir, "%s", t->dir);
+    t->f.config = json_object();
+    t->w = (fw){.f = &t->f, .n = t->n};
+    return true;
+}
+
+static void close_trip(trip *t)
+{
+    fw_free(&t->w);
+    hf_free(&t->f);
+    json_decref(t->json);
+    qn_free(t->want);
+    qn__gguf_close((qn_gguf *)(uintptr_t)t->g);
+}
+
+static double nmse(const double *got, const float *want, int n)
+{
+    double num = 0, den = 0;
+    for (int i = 0; i < n; i++) {
+        num += (got[i] - (double)want[i]) * (got[i] - (double)want[i]);
+        den += (double)want[i] * (double)want[i];
+    }
+    return num / den;
+}
+
+/* ---- writing a folder ---- */
+
+static int64_t num(const trip *t, const char *key)
+{
+    json_t *j = hf_value(t->g, t->arch, key);
+    if (!j)
+        fail_msg("%s: no %s", t->gguf, key);
+    int64_t n = (int64_t)json_number_value(j);
+    json_decref(j);
+    return n;
+}
+
+/* config.json's `to` from GGUF's `key`, when that is there */
+static void set(trip *t, const char *to, const char *key)
+{
+    json_t *j = hf_value(t->g, t->arch, key);
+    if (j)
+        json_object_set_new(t->f.config, to, j);
+}
+
+static const qn_gguf_tensor *tensor(const trip *t, int layer, const char *what)
+{
+    char name[96];
+    (void)snprintf(name, sizeof name, "blk.%d.%s", layer, what);
+    return qn__gguf_find(t->g, layer < 0 ? what : name);
+}
+
+static size_t size_of(const qn_gguf_tensor *t)
+{
+    return t->type == QN_F32 ? 4 : 2;
+}
+
+/* An empty tensor of the folder, in the type of `like`. */
+static unsigned char *add(trip *t, const char *name, const qn_gguf_tensor *like, int n_dims, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t dims[3] = {a, b, c};
+    return hf_add(&t->f, name, like->type == QN_F32 ? "F32" : "F16", size_of(like), n_dims, dims)->data;
+}
+
+/* n rows of a GGUF tensor -> rows of a tensor of the folder. */
+static void rows(unsigned char *to, uint64_t at, const qn_gguf_tensor *from, uint64_t first, uint64_t n)
+{
+    size_t row = (size_t)from->dims[0] * size_of(from);
+    memcpy(to + at * row, from->data + first * row, (size_t)n * row);
+}
+
+/* The same numbers in the same order under another name; the shape may get ones in front of a vector. */
+static void same(trip *t, const char *prefix, int layer, const char *gguf, const char *hf)
+{
+    const qn_gguf_tensor *g = tensor(t, layer, gguf);
+    char name[200];
+    if (!g)
+        return;
+    if (layer < 0)
+        (void)snprintf(name, sizeof name, "%s", hf);
+    else
+        (void)snprintf(name, sizeof name, "%s%d.%s", prefix, layer, hf);
+    hf_put_whole(&t->f, name, g);
+}
+
+/* A norm that is stored as weight - 1. */
+static void minus_one(trip *t, const char *prefix, int layer, const char *gguf, const char *hf)
+{
+    same(t, prefix, layer, gguf, hf);
+    hf_tensor *n = &t->f.t[t->f.n - 1];
+    for (size_t i = 0; i < n->bytes / 4; i++) {
+        float w;
+        memcpy(&w, n->data + 4 * i, 4);
+        w -= 1;
+        memcpy(n->data + 4 * i, &w, 4);
+    }
+}
+
+/* A vector under a layer's name, entry order[i] of GGUF's at i (NULL: the same); logarithms of rates. */
+static void vector(trip *t, const char *prefix, int layer, const char *gguf, const char *hf, int n, const int *order, bool log_of)
+{
+    const qn_gguf_tensor *g = tensor(t, layer, gguf);
+    char name[200];
+    (void)snprintf(name, sizeof name, "%s%d.%s", prefix, layer, hf);
+    unsigned char *to = add(t, name, g, 1, (uint64_t)n, 1, 1);
+    for (int i = 0; i < n; i++) {
+        float a;
+        memcpy(&a, g->data + 4 * (order ? order[i] : i), 4);
+        if (log_of)
+            a = (float)log(-(double)a);
+        memcpy(to + 4 * i, &a, 4);
+    }
+}
+
+static void experts(trip *t, const char *prefix, int layer, const char *gguf, const char *hf, const char *tail)
+{
+    const qn_gguf_tensor *g = tensor(t, layer, gguf);
+    for (uint64_t e = 0; e < g->dims[2]; e++) {
+        char name[200];
+        (void)snprintf(name, sizeof name, "%s%d.%s.%d.%s.weight", prefix, layer, hf, (int)e, tail);
+        rows(add(t, name, g, 2, g->dims[1], g->dims[0], 1), 0, g, e * g->dims[1], g->dims[1]);
+    }
+}
+
+static void common_keys(trip *t, const char *hf_arch)
+{
+    static const hf_name keys[] = {{"num_hidden_layers", "block_count"}, {"hidden_size", "embedding_length"}, {"vocab_size", "vocab_size"},
+        {"num_attention_heads", "attention.head_count"}, {"num_key_value_heads", "attention.head_count_kv"}, {"head_dim", "attention.key_length"},
+        {"max_position_embeddings", "context_length"}, {"intermediate_size", "feed_forward_length"}, {"rope_theta", "rope.freq_base"},
+        {"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, {"moe_intermediate_size", "expert_feed_forward_length"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        set(t, keys[i].gguf, keys[i].hf);
+    json_object_set_new(t->f.config, "architectures", json_pack("[s]", hf_arch));
+}
+
+/* Convert the folder; the golden, the formulas and this engine must agree. got: the formulas' rows. */
+static void settle(trip *t, double (*got)[512], double bound, const char *what)
+{
+    double worst = 0, engine = 0;
+    qn_convert_options o;
+    qn_convert_result r;
+    qn_err err;
+    qn_model *m;
+    qn_engine *e;
+    qn_model_info info;
+    qn_engine_options eo;
+    hf_write_weights(&t->f, &(hf_options){0});
+    hf_write_config(&t->f);
+    hf_write_tokenizer(&t->f, t->g, &(hf_options){0});
+    qn_convert_options_init(&o);
+    o.in = t->dir, o.out = t->out, o.pre = t->pre;
+    if (qn_convert(&o, &r, &err) != QN_OK)
+        fail_msg("%s: %s: %s", t->gguf, err.where, err.what);
+    assert_string_equal(r.architecture, t->arch);
+    if (qn_model_open(t->out, QN_OPEN_FULL, &m, &err) != QN_OK)
+        fail_msg("%s: %s: %s", t->out, err.where, err.what);
+    qn_model_get_info(m, &info);
+    qn_engine_options_init(&eo);
+    eo.n_threads = 1, eo.n_ctx = 128, eo.kv = QN_KV_F32, eo.max_seqs = 1;
+    assert_int_equal(qn_engine_open(m, &eo, &e, &err), QN_OK);
+    size_t cols = (size_t)t->cols;
+    float *out = calloc((size_t)t->n * cols, sizeof *out);
+    qn_status s = info.embedding_only ? qn_embed(e, t->prompt, (size_t)t->n, QN_POOL_NONE, false, out, &err)
+                                      : qn_logits(e, t->prompt, (size_t)t->n, (size_t)t->n, out, &err);
+    if (s != QN_OK)
+        fail_msg("%s: %s", err.where, err.what);
+    double mine[512];
+    for (int i = 0; i < t->rows; i++) {
+        const float *want = t->want + (size_t)i * cols;
+        for (size_t c = 0; c < cols; c++)
+            mine[c] = (double)out[(size_t)t->positions[i] * cols + c];
+        worst = fmax(worst, nmse(got[i], want, t->cols));
+        engine = fmax(engine, nmse(mine, want, t->cols));
+    }
+    assert_true(planted ? worst > 1e-3 : worst <= bound);
+    assert_true(planted ? engine > 1e-3 : engine <= bound);
+    if (!planted)
+        print_message("figure: %s: golden against the formulas on the folder %.1e, against this engine on the folder converted %.1e\n", what, worst, engine);
+    free(out);
+    qn_engine_close(e);
+    qn_model_close(m);
+}
+
+/* The rows at the golden's positions, through the output matrix. */
+static void logits(trip *t, const char *norm, double (*got)[512])
+{
+    fw_norm(&t->w, fw_get(&t->w, norm), x, h);
+    for (int i = 0; i < t->rows; i++)
+        fw_linear(fw_get(&t->w, "lm_head.weight"), fw_none, h[t->positions[i]], got[i]);
+}
+
+static void embed(trip *t, const char *name)
+{
+    fw_mat e = fw_get(&t->w, name);
+    for (int i = 0; i < t->n; i++)
+        memcpy(x[i], e.v + (size_t)t->prompt[i] * (size_t)e.cols, (size_t)e.cols * sizeof(double));
+}
+
+static void add_rows(const trip *t, fw_rows to, fw_rows from, int n)
+{
+    for (int i = 0; i < t->n; i++)
+        for (int c = 0; c < n; c++)
+            to[i][c] += from[i][c];
+}
+
+/* ---- Qwen3-Next, Qwen3.5 ---- */
+
+#define LAYERS "model.layers."
+
+typedef struct gdn {
+    int keys, values, per, dk, dv, interval, experts, used;
+    bool tiled; /* GGUF's value heads */
+} gdn;
+
+static gdn gdn_of(const trip *t)
+{
+    gdn d = {.keys = (int)num(t, "ssm.group_count"), .values = (int)num(t, "ssm.time_step_rank"), .dk = (int)num(t, "ssm.state_size"),
+             .interval = (int)num(t, "full_attention_interval"), .tiled = strncmp(t->arch, "qwen35", 6) == 0};
+    d.per = d.values / d.keys;
+    d.dv = (int)num(t, "ssm.inner_size") / d.values;
+    if (strcmp(t->arch, "qwen35") != 0)
+        d.experts = (int)num(t, "expert_count"), d.used = (int)num(t, "expert_used_count");
+    return d;
+}
+
+/* Where GGUF has the checkpoint's value head: HF's head v belongs to key head v / per (its keys are repeated so often in a row);
+ * tiled, head p belongs to key head p mod keys. */
+static int place_of(const gdn *d, int v)
+{
+    return d->tiled && !planted ? v % d->per * d->keys + v / d->per : v;
+}
+
+static void put_gdn(trip *t, const gdn *d, int l)
+{
+    const qn_gguf_tensor *qkv = tensor(t, l, "attn_qkv.weight"), *gate = tensor(t, l, "attn_gate.weight"), *out = tensor(t, l, "ssm_out.weight");
+    uint64_t e = qkv->dims[0], dk = (uint64_t)d->dk, dv = (uint64_t)d->dv, keys = (uint64_t)d->keys, per = (uint64_t)d->per, lead = 2 * keys * dk;
+    const qn_gguf_tensor *conv = tensor(t, l, "ssm_conv1d.weight");
+    char name[160];
+    int order[64];
+    for (int i = 0; i < d->values; i++)
+        order[i] = place_of(d, i);
+    if (!d->tiled) {
+        (void)snprintf(name, sizeof name, LAYERS "%d.linear_attn.in_proj_qkvz.weight", l);
+        unsigned char *to = add(t, name, qkv, 2, qkv->dims[1] + gate->dims[1], e, 1);
+        for (uint64_t kh = 0; kh < keys; kh++) { /* a key head: its query, its key, its values, their gates */
+            uint64_t at = kh * (2 * dk + 2 * per * dv);
+            rows(to, at, qkv, kh * dk, dk);
+            rows(to, at + dk, qkv, (keys + kh) * dk, dk);
+            rows(to, at + 2 * dk, qkv, lead + kh * per * dv, per * dv);
+            rows(to, at + 2 * dk + per * dv, gate, kh * per * dv, per * dv);
+        }
+        same(t, LAYERS, l, "ssm_ba.weight", "linear_attn.in_proj_ba.weight");
+        same(t, LAYERS, l, "ssm_out.weight", "linear_attn.out_proj.weight");
+    } else {
+        static const hf_name heads[] = {{"attn_gate.weight", "z"}, {"ssm_alpha.weight", "a"}, {"ssm_beta.weight", "b"}};
+        (void)snprintf(name, sizeof name, LAYERS "%d.linear_attn.in_proj_qkv.weight", l);
+        unsigned char *to = add(t, name, qkv, 2, qkv->dims[1], e, 1);
+        rows(to, 0, qkv, 0, lead);
+        for (uint64_t v = 0; v < keys * per; v++)
+            rows(to, lead + v * dv, qkv, lead + (uint64_t)order[v] * dv, dv);
+        for (size_t i = 0; i < 3; i++) {
+            const qn_gguf_tensor *g = tensor(t, l, heads[i].gguf);
+            uint64_t each = g->dims[1] / (keys * per);
+            (void)snprintf(name, sizeof name, LAYERS "%d.linear_attn.in_proj_%s.weight", l, heads[i].hf);
+            to = add(t, name, g, 2, g->dims[1], e, 1);
+            for (uint64_t v = 0; v < keys * per; v++)
+                rows(to, v * each, g, (uint64_t)order[v] * each, each);
+        }
+        (void)snprintf(name, sizeof name, LAYERS "%d.linear_attn.out_proj.weight", l);
+        to = add(t, name, out, 2, e, out->dims[0], 1);
+        for (uint64_t r = 0; r < e; r++)
+            for (uint64_t v = 0; v < keys * per; v++)
+                memcpy(to + (r * keys * per + v) * dv * 2, out->data + (r * keys * per + (uint64_t)order[v]) * dv * 2, dv * 2);
+    }
+    (void)snprintf(name, sizeof name, LAYERS "%d.linear_attn.conv1d.weight", l);
+    unsigned char *to = add(t, name, conv, 3, conv->dims[1], 1, conv->dims[0]);
+    rows(to, 0, conv, 0, lead);
+    for (uint64_t v = 0; v < keys * per; v++)
+        rows(to, lead + v * dv, conv, lead + (uint64_t)order[v] * dv, dv);
+    vector(t, LAYERS, l, "ssm_a", "linear_attn.A_log", d->values, order, true);
+    vector(t, LAYERS, l, "ssm_dt.bias", "linear_attn.dt_bias", d->values, order, false);
+    same(t, LAYERS, l, "ssm_norm.weight", "linear_attn.norm.weight");
+}
+
+static void put_ffn(trip *t, int l, bool moe, bool packed)
+{
+    static const hf_name dense[] = {{"ffn_gate.weight", "mlp.gate_proj.weight"}, {"ffn_up.weight", "mlp.up_proj.weight"}, {"ffn_down.weight", "mlp.down_proj.weight"},
+        {"ffn_gate_inp.weight", "mlp.gate.weight"}, {"ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight"},
+        {"ffn_up_shexp.weight", "mlp.shared_expert.up_proj.weight"}, {"ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight"}};
+    char name[160];
+    for (size_t i = 0; i < sizeof dense / sizeof *dense; i++)
+        same(t, LAYERS, l, dense[i].gguf, dense[i].hf);
+    if (!moe)
+        return;
+    const qn_gguf_tensor *g = tensor(t, l, "ffn_gate_inp_shexp.weight");
+    (void)snprintf(name, sizeof name, LAYERS "%d.mlp.shared_expert_gate.weight", l);
+    rows(add(t, name, g, 2, 1, g->dims[0], 1), 0, g, 0, 1);
+    if (packed) {
+        (void)snprintf(name, sizeof name, LAYERS "%d.mlp.experts.gate_up_proj", l);
+        hf_pack_pair(&t->f, name, tensor(t, l, "ffn_gate_exps.weight"), tensor(t, l, "ffn_up_exps.weight"), false);
+        same(t, LAYERS, l, "ffn_down_exps.weight", "mlp.experts.down_proj");
+        return;
+    }
+    experts(t, LAYERS, l, "ffn_gate_exps.weight", "mlp.experts", "gate_proj");
+    experts(t, LAYERS, l, "ffn_up_exps.weight", "mlp.experts", "up_proj");
+    experts(t, LAYERS, l, "ffn_down_exps.weight", "mlp.experts", "down_proj");
+}
+
+static void put_qwen(trip *t, const gdn *d, const char *hf_arch, bool packed)
+{
+    common_keys(t, hf_arch);
+    json_t *c = t->f.config, *sections = json_array();
+    json_object_set_new(c, "linear_num_key_heads", json_integer(d->keys));
+    json_object_set_new(c, "linear_num_value_heads", json_integer(d->values));
+    json_object_set_new(c, "linear_key_head_dim", json_integer(d->dk));
+    json_object_set_new(c, "linear_value_head_dim", json_integer(d->dv));
+    set(t, "linear_conv_kernel_dim", "ssm.conv_kernel");
+    set(t, "full_attention_interval", "full_attention_interval");
+    set(t, "num_experts", "expert_count");
+    set(t, "num_experts_per_tok", "expert_used_count");
+    set(t, "shared_expert_intermediate_size", "expert_shared_feed_forward_length");
+    json_object_set_new(c, "partial_rotary_factor", json_real((double)num(t, "rope.dimension_count") / (double)num(t, "attention.key_length")));
+    const qn_gguf_kv *kv = qn__gguf_kv(t->g, "qwen35.rope.dimension_sections");
+    for (uint64_t i = 0; kv && i < 3; i++)
+        json_array_append_new(sections, json_integer(qn__gguf_arr_int(kv, i)));
+    json_decref(sections);
+    same(t, "", -1, "token_embd.weight", "model.embed_tokens.weight");
+    same(t, "", -1, "output.weight", "lm_head.weight");
+    minus_one(t, "", -1, "output_norm.weight", "model.norm.weight");
+    for (int l = 0; l < (int)num(t, "block_count"); l++) {
+        minus_one(t, LAYERS, l, "attn_norm.weight", "input_layernorm.weight");
+        minus_one(t, LAYERS, l, "post_attention_norm.weight", "post_attention_layernorm.weight");
+        put_ffn(t, l, d->experts > 0, packed);
+        if ((l + 1) % d->interval) {
+            put_gdn(t, d, l);
+            continue;
+        }
+        static const hf_name attn[] = {{"attn_q.weight", "self_attn.q_proj.weight"}, {"attn_k.weight", "self_attn.k_proj.weight"},
+                                       {"attn_v.weight", "self_attn.v_proj.weight"}, {"attn_output.weight", "self_attn.o_proj.weight"}};
+        for (size_t i = 0; i < 4; i++)
+            same(t, LAYERS, l, attn[i].gguf, attn[i].hf);
+        minus_one(t, LAYERS, l, "attn_q_norm.weight", "self_attn.q_norm.weight");
+        minus_one(t, LAYERS, l, "attn_k_norm.weight", "self_attn.k_norm.weight");
+    }
+}
+
+/* One projection's part of each key head, side by side: values [at, at + n) of blocks of `all`. */
+static void part(const trip *t, fw_rows from, int blocks, int all, int at, int n, fw_rows to)
+{
+    for (int i = 0; i < t->n; i++)
+        for (int b = 0; b < blocks; b++)
+            memcpy(to[i] + b * n, from[i] + b * all + at, (size_t)n * sizeof(double));
+}
+
+static void forward_gdn(trip *t, const gdn *d, int l)
+{
+    static fw_rows wide, a, b, qkv;
+    double g[FW_TOKENS], beta[FW_TOKENS];
+    int kd = d->keys * d->dk, vd = d->values * d->dv, all = 2 * d->dk + 2 * d->per * d->dv;
+    fw *w = &t->w;
+    if (fw_layer(w, LAYERS, l, "linear_attn.in_proj_qkvz.weight").v) {
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_qkvz.weight"), h, wide);
+        part(t, wide, d->keys, all, 0, d->dk, q);
+        part(t, wide, d->keys, all, d->dk, d->dk, k);
+        part(t, wide, d->keys, all, 2 * d->dk, d->per * d->dv, val);
+        part(t, wide, d->keys, all, 2 * d->dk + d->per * d->dv, d->per * d->dv, z);
+        for (int i = 0; i < t->n; i++) {
+            memcpy(qkv[i], q[i], (size_t)kd * sizeof(double));
+            memcpy(qkv[i] + kd, k[i], (size_t)kd * sizeof(double));
+            memcpy(qkv[i] + 2 * kd, val[i], (size_t)vd * sizeof(double));
+        }
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_ba.weight"), h, wide);
+        part(t, wide, d->keys, 2 * d->per, 0, d->per, b);
+        part(t, wide, d->keys, 2 * d->per, d->per, d->per, a);
+    } else {
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_qkv.weight"), h, qkv);
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_z.weight"), h, z);
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_b.weight"), h, b);
+        fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.in_proj_a.weight"), h, a);
+    }
+    fw_conv(w, fw_layer(w, LAYERS, l, "linear_attn.conv1d.weight"), fw_none, qkv);
+    part(t, qkv, 1, 0, 0, kd, q);
+    part(t, qkv, 1, 0, kd, kd, k);
+    part(t, qkv, 1, 0, 2 * kd, vd, val);
+    fw_mat rate = fw_layer(w, LAYERS, l, "linear_attn.A_log"), dt = fw_layer(w, LAYERS, l, "linear_attn.dt_bias"), nw = fw_layer(w, LAYERS, l, "linear_attn.norm.weight");
+    for (int head = 0; head < d->values; head++) {
+        for (int i = 0; i < t->n; i++) {
+            g[i] = -exp(rate.v[head]) * fw_softplus(a[i][head] + dt.v[head]);
+            beta[i] = fw_sigmoid(b[i][head]);
+        }
+        fw_delta_head(w, q, k, val, head / d->per, head, d->dk, d->dv, g, beta, att);
+        for (int i = 0; i < t->n; i++) {
+            double *y = att[i] + head * d->dv;
+            fw_rms(w, y, nw.v, false, d->dv, y);
+            for (int c = 0; c < d->dv; c++)
+                y[c] *= fw_silu(z[i][head * d->dv + c]);
+        }
+    }
+    fw_all(w, fw_layer(w, LAYERS, l, "linear_attn.out_proj.weight"), att, res);
+}
+
+/* Attention whose query matrix gives each head's query and then its gate. */
+static void forward_gated(trip *t, int l)
+{
+    static fw_rows wide;
+    fw *w = &t->w;
+    int heads = (int)num(t, "attention.head_count"), kv = (int)num(t, "attention.head_count_kv"), d = (int)num(t, "attention.key_length");
+    int n_rot = (int)num(t, "rope.dimension_count");
+    fw_mat qn = fw_layer(w, LAYERS, l, "self_attn.q_norm.weight"), kn = fw_layer(w, LAYERS, l, "self_attn.k_norm.weight");
+    fw_all(w, fw_layer(w, LAYERS, l, "self_attn.q_proj.weight"), h, wide);
+    fw_all(w, fw_layer(w, LAYERS, l, "self_attn.k_proj.weight"), h, k);
+    fw_all(w, fw_layer(w, LAYERS, l, "self_attn.v_proj.weight"), h, val);
+    part(t, wide, heads, 2 * d, 0, d, q);
+    part(t, wide, heads, 2 * d, d, d, z);
+    for (int i = 0; i < t->n; i++) {
+        for (int j = 0; j < heads; j++)
+            fw_rms(w, q[i] + j * d, qn.v, w->plus_one, d, q[i] + j * d);
+        for (int j = 0; j < kv; j++)
+            fw_rms(w, k[i] + j * d, kn.v, w->plus_one, d, k[i] + j * d);
+    }
+    fw_rope(w, q, heads, d, n_rot, (double)num(t, "rope.freq_base"), NULL);
+    fw_rope(w, k, kv, d, n_rot, (double)num(t, "rope.freq_base"), NULL);
+    fw_attend(w, q, k, val, heads, kv, d, 0, false, att);
+    for (int i = 0; i < t->n; i++)
+        for (int c = 0; c < heads * d; c++)
+            att[i][c] *= fw_sigmoid(z[i][c]);
+    fw_all(w, fw_layer(w, LAYERS, l, "self_attn.o_proj.weight"), att, res);
+}
+
+/* An expert's part of a layer: of a tensor for all, or one of its own. */
+static fw_mat expert(trip *t, const char *prefix, int l, const char *all, const char *own, const char *tail, int n, int e)
+{
+    fw_mat m = fw_layer(&t->w, prefix, l, all);
+    char name[160];
+    if (m.v)
+        return fw_slice(m, n, e);
+    (void)snprintf(name, sizeof name, "%s.%d.%s.weight", own, e, tail);
+    return fw_layer(&t->w, prefix, l, name);
+}
+
+static void forward_qwen_ffn(trip *t, const gdn *d, int l)
+{
+    fw *w = &t->w;
+    memset(res, 0, sizeof res);
+    if (!d->experts) {
+        fw_mat g = fw_layer(w, LAYERS, l, "mlp.gate_proj.weight"), u = fw_layer(w, LAYERS, l, "mlp.up_proj.weight"), o = fw_layer(w, LAYERS, l, "mlp.down_proj.weight");
+        for (int i = 0; i < t->n; i++)
+            fw_mlp(g, u, o, 0, h[i], 1, res[i]);
+        return;
+    }
+    fw_mat sg = fw_layer(w, LAYERS, l, "mlp.shared_expert.gate_proj.weight"), su = fw_layer(w, LAYERS, l, "mlp.shared_expert.up_proj.weight");
+    fw_mat so = fw_layer(w, LAYERS, l, "mlp.shared_expert.down_proj.weight"), gate = fw_layer(w, LAYERS, l, "mlp.shared_expert_gate.weight");
+    fw_mat router = fw_layer(w, LAYERS, l, "mlp.gate.weight");
+    for (int i = 0; i < t->n; i++) {
+        double score[64], sum = 0, open;
+        fw_linear(router, fw_none, h[i], score);
+        for (int e = 0; e < d->experts; e++)
+            sum += score[e] = exp(score[e]);
+        for (int e = 0; e < d->experts; e++)
+            score[e] /= sum;
+        fw_choice c = fw_route(score, NULL, d->experts, d->used, true, 1);
+        for (int j = 0; j < d->used; j++) {
+            int e = c.expert[j];
+            fw_mat gu = expert(t, LAYERS, l, "mlp.experts.gate_up_proj", "mlp.experts", "gate_proj", d->experts, e), u, g = gu;
+            if (fw_layer(w, LAYERS, l, "mlp.experts.gate_up_proj").v)
+                g = fw_slice(gu, 2, 0), u = fw_slice(gu, 2, 1);
+            else
+                u = expert(t, LAYERS, l, "no", "mlp.experts", "up_proj", d->experts, e);
+            fw_mlp(g, u, expert(t, LAYERS, l, "mlp.experts.down_proj", "mlp.experts", "down_proj", d->experts, e), 0, h[i], c.weight[j], res[i]);
+        }
+        fw_linear(gate, fw_none, h[i], &open);
+        fw_mlp(sg, su, so, 0, h[i], fw_sigmoid(open), res[i]);
+    }
+}
+
+static bool qwen(const char *name, const char *hf_arch, bool packed)
+{
+    static double got[16][512];
+    trip t;
+    if (!open_trip(&t, name))
+        return false;
+    gdn d = gdn_of(&t);
+    put_qwen(&t, &d, hf_arch, packed);
+    t.w.eps = 1e-6, t.w.plus_one = true;
+    embed(&t, "model.embed_tokens.weight");
+    int n_embd = (int)num(&t, "embedding_length");
+    for (int l = 0; l < (int)num(&t, "block_count"); l++) {
+        fw_norm(&t.w, fw_layer(&t.w, LAYERS, l, "input_layernorm.weight"), x, h);
+        if ((l + 1) % d.interval)
+            forward_gdn(&t, &d, l);
+        else
+            forward_gated(&t, l);
+        add_rows(&t, x, res, n_embd);
+        fw_norm(&t.w, fw_layer(&t.w, LAYERS, l, "post_attention_layernorm.weight"), x, h);
+        forward_qwen_ffn(&t, &d, l);
+        add_rows(&t, x, res, n_embd);
+    }
+    logits(&t, "model.norm.weight", got);
+    settle(&t, got, 1e-8, name);
+    close_trip(&t);
+    return true;
+}
+
+static void test_qwen(void **state)
+{
+    (void)state;
+    if (!qwen("qwen3next", "Qwen3NextForCausalLM", false)) {
+        print_message("skipped: no qwen3next.gguf\n");
+        skip();
+    }
+    assert_true(qwen("qwen35", "Qwen3_5ForConditionalGeneration", false));
+    planted = true;
+    assert_true(qwen("qwen35", "Qwen3_5ForConditionalGeneration", false));
+    planted = false;
+    assert_true(qwen("qwen35moe", "Qwen3_5MoeForConditionalGeneration", true));
+    assert_true(qwen("qwen35moe", "Qwen3_5MoeForCausalLM", false));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_qwen),
+    };
+    return cmocka_run_group_tests(tests, make_root, remove_root);
+}
