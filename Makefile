@@ -38,7 +38,7 @@ SANFLAGS_tsan       := -fsanitize=thread
 SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -DQN_SANITIZED=1)
 
-PKGS    := jansson libpcre2-8 libutf8proc libmicrohttpd libxxhash libzstd
+PKGS    := jansson libpcre2-8 libutf8proc libmicrohttpd libxxhash libzstd sqlite3 zlib libcurl
 # Prerequisites first: without them pkg-config fails with a riddle. `deps` is a no-op when everything is there.
 ifneq ($(filter-out help clean layers format deps check-arm bare-tests,$(or $(MAKECMDGOALS),all)),)
 DEPS_OK := $(shell scripts/deps --quiet 1>&2 && echo yes)

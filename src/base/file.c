@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 qn_status qn__map_open(const char *path, qn_map *out, qn_err *err)
 {
@@ -201,4 +202,46 @@ double qn__now(void)
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Make every folder of `path` before its last part. */
+static qn_status make_folders(char *path, qn_err *err)
+{
+    for (char *p = path + 1; (p = strchr(p, '/')); p++) {
+        *p = 0;
+        int rc = mkdir(path, 0700), why = errno;
+        if (rc && why != EEXIST)
+            return qn__fail(err, QN_EIO, path, "cannot make this folder: %s", strerror(why));
+        *p = '/';
+    }
+    return QN_OK;
+}
+
+qn_status qn__user_file(qn_user_dir dir, const char *name, char **path, qn_err *err)
+{
+    static const struct {
+        const char *variable, *under_home;
+    } dirs[] = {{"XDG_CACHE_HOME", ".cache"}, {"XDG_DATA_HOME", ".local/share"}, {"XDG_STATE_HOME", ".local/state"},
+                {"XDG_CONFIG_HOME", ".config"}};
+    const char *base = getenv(dirs[dir].variable), *home = getenv("HOME");
+    qn_buf b = {0};
+    if (base && *base == '/')
+        qn__buf_printf(&b, "%s", base);
+    else if (home && *home == '/')
+        qn__buf_printf(&b, "%s/%s", home, dirs[dir].under_home);
+    else
+        return qn__fail(err, QN_EIO, dirs[dir].variable, "there is no home folder; set HOME or %s", dirs[dir].variable);
+    qn__buf_printf(&b, "/quern/%s", name);
+    char *p = qn__buf_take(&b, NULL);
+    if (!p)
+        return qn__fail_mem(err, "path");
+    qn_status st = make_folders(p, err);
+    size_t n = strlen(p);
+    if (p[n - 1] == '/')
+        p[n - 1] = 0;
+    if (st)
+        qn_free(p);
+    else
+        *path = p;
+    return st;
 }

@@ -40,6 +40,13 @@ qn_status qn__writer_commit(qn_writer *w, qn_err *err);
 /* Drop what was written. NULL is allowed. */
 void qn__writer_abort(qn_writer *w);
 
+/* The user's own folders: $XDG_CACHE_HOME, _DATA_HOME, _STATE_HOME, _CONFIG_HOME, or where the XDG base directory specification has
+ * them without. */
+typedef enum qn_user_dir { QN_USER_CACHE, QN_USER_DATA, QN_USER_STATE, QN_USER_CONFIG } qn_user_dir;
+/* FOLDER/quern/NAME; the folders are made (0700), what NAME names is not. name may be "" (then no slash ends it) and have folders of
+ * its own, which are made too. *path from qn__alloc. Errors: QN_EIO (no home, a folder cannot be made), QN_ENOMEM. */
+qn_status qn__user_file(qn_user_dir dir, const char *name, char **path, qn_err *err);
+
 /* Seconds of a clock that never goes back. */
 double qn__now(void);
 

@@ -299,6 +299,53 @@ void qn__process_result_free(qn_process_result *r)
     *r = (qn_process_result){0};
 }
 
+/* When a process began, in ticks since the machine did; 0: it is not there. */
+static unsigned long long began(long pid)
+{
+    char path[64], text[1024];
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    const char *p = strrchr(text, ')');
+    for (int field = 2; field < 22 && p; field++) {
+        p = strchr(p, ' ');
+        p = p ? p + 1 : NULL;
+    }
+    return p ? strtoull(p, NULL, 10) : 0;
+}
+
+/* PID.BEGAN.BOOT */
+char *qn__process_self(void)
+{
+    qn_buf b = {0};
+    char boot[64] = "";
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, boot, sizeof boot - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    boot[n > 0 ? strcspn(boot, "\n") : 0] = 0;
+    qn__buf_printf(&b, "%ld.%llu.%s", (long)getpid(), began((long)getpid()), boot);
+    return qn__buf_take(&b, NULL);
+}
+
+bool qn__process_lives(const char *name)
+{
+    char *end;
+    long pid = strtol(name, &end, 10);
+    if (pid <= 0 || *end != '.')
+        return false;
+    unsigned long long when = strtoull(end + 1, &end, 10), now = began(pid);
+    char *self = qn__process_self(), *boot = self ? strrchr(self, '.') : NULL;
+    bool same = *end == '.' && now != 0 && now == when && boot && strcmp(boot, end) == 0;
+    qn_free(self);
+    return same;
+}
+
 bool qn__is_root(void)
 {
     return geteuid() == 0;

@@ -39,6 +39,10 @@ typedef struct qn_process_result {
 /* Errors: QN_EIO (it cannot be started: `what` names the program), QN_ENOMEM. *out is filled only on QN_OK; free it. */
 qn_status qn__process_run(const qn_process_options *o, qn_process_result *out, qn_err *err);
 void qn__process_result_free(qn_process_result *r);
+/* A name of this process that no other one on this machine has, before or after it; from qn__alloc, NULL without memory. And is the
+ * process of such a name still there? */
+char *qn__process_self(void);
+bool qn__process_lives(const char *name);
 bool qn__is_root(void);
 /* May everybody read and pass an absolute path's every folder, and it? */
 bool qn__readable_by_all(const char *path);
