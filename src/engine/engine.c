@@ -76,7 +76,8 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
     e->n_vocab = e->model->info.n_vocab;
     /* Every running sequence and one of qn_logits may fill its context; what they leave, the kept sequences use. */
     int64_t per_seq = ((int64_t)o->n_ctx + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS, pages = per_seq * (o->max_seqs + 1);
-    qn_status st = qn__pages_open(e->page_bytes, pages > INT32_MAX ? INT32_MAX : (int32_t)pages, &e->pages, err);
+    int32_t most = pages > INT32_MAX ? INT32_MAX : (int32_t)pages;
+    qn_status st = qn__pages_open(e->page_bytes, most, most, &e->pages, err);
     if (st)
         return st;
     if (e->state_bytes)

@@ -1,43 +1,45 @@
-/* pages.c - see pages.h. Pages are carved from slabs of some megabytes; a page that nobody refers to waits in a free list. */
+/* pages.c - see pages.h. Pages are carved from slabs of some megabytes; a page that nobody has waits in a free list. */
 #include "engine/pages.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "kernels/kernels.h"
 
-enum {
-    SLAB_BYTES = 8 << 20,
-    KEPT_MAX = 256 /* sequences: a prompt is compared with each */
-};
+enum { SLAB_BYTES = 8 << 20, T = QN_PAGE_TOKENS };
 
 typedef struct slot {
     unsigned char *data;
-    int32_t refs;
     int32_t next; /* in the free list; -1: the last */
 } slot;
 
 struct qn_pages {
     size_t page_bytes;
-    int32_t max_pages, n_pages, n_free, free; /* free: first of the list, -1 when empty */
+    int32_t max_pages, budget, n_pages, n_free, free; /* free: first of the list, -1 when empty */
     slot *slots;
     size_t cap_slots;
     unsigned char **slabs;
     size_t n_slabs, cap_slabs;
-    qn_seq *newest, *oldest;
-    size_t n_kept;
+    qn_tree *tree;
     qn_snapshots snaps;
+    uint64_t evicted;
 };
 
-qn_status qn__pages_open(size_t page_bytes, int32_t max_pages, qn_pages **out, qn_err *err)
+qn_status qn__pages_open(size_t page_bytes, int32_t max_pages, int32_t budget, qn_pages **out, qn_err *err)
 {
     qn_pages *p = qn__calloc(1, sizeof *p);
     if (!p)
         return qn__fail_mem(err, "KV pages");
     p->page_bytes = page_bytes;
     p->max_pages = max_pages;
+    p->budget = budget < max_pages ? budget : max_pages;
     p->free = -1;
+    qn_status st = qn__tree_open((qn_name){0}, (size_t)p->budget, &p->tree, err);
+    if (st) {
+        qn_free(p);
+        return st;
+    }
     *out = p;
     return QN_OK;
 }
@@ -51,10 +53,9 @@ void qn__pages_close(qn_pages *p)
 {
     if (!p)
         return;
-    for (qn_seq *s = p->newest, *older; s; s = older) {
-        older = s->older;
-        qn__seq_close(p, s);
-    }
+    for (qn_node *x = NULL; p->snaps.n && (x = qn__tree_next(p->tree, x));)
+        qn__snapshot_drop(&p->snaps, &x->snap);
+    qn__tree_close(p->tree);
     for (size_t i = 0; i < p->n_slabs; i++)
         qn__free_aligned(p->slabs[i]);
     qn_free(p->slabs);
@@ -72,61 +73,37 @@ int32_t qn__pages_free(const qn_pages *p)
     return p->n_free + (p->max_pages - p->n_pages);
 }
 
-size_t qn__pages_n_kept(const qn_pages *p)
+qn_tree *qn__pages_tree(qn_pages *p)
 {
-    return p->n_kept;
+    return p->tree;
 }
 
-/* ---- the list of the kept ---- */
-
-static void unlink_kept(qn_pages *p, qn_seq *s)
+void qn__pages_stats(const qn_pages *p, qn_pages_stats *out)
 {
-    *(s->newer ? &s->newer->older : &p->newest) = s->older;
-    *(s->older ? &s->older->newer : &p->oldest) = s->newer;
-    s->newer = s->older = NULL;
-    s->kept = false;
-    p->n_kept--;
-}
-
-static void link_newest(qn_pages *p, qn_seq *s)
-{
-    s->older = p->newest;
-    s->newer = NULL;
-    *(p->newest ? &p->newest->newer : &p->oldest) = s;
-    p->newest = s;
-    s->kept = true;
-    p->n_kept++;
+    *out = (qn_pages_stats){.nodes = qn__tree_count(p->tree), .evicted = p->evicted};
 }
 
 /* ---- pages ---- */
 
 static void page_drop(qn_pages *p, int32_t id)
 {
-    slot *s = &p->slots[id];
-    if (--s->refs > 0)
-        return;
-    s->next = p->free;
+    p->slots[id].next = p->free;
     p->free = id;
     p->n_free++;
 }
 
-static void seq_pop(qn_pages *p, qn_seq *s)
-{
-    page_drop(p, s->ids[--s->n_pages]);
-    if (s->n_done > s->n_pages * QN_PAGE_TOKENS)
-        s->n_done = s->n_pages * QN_PAGE_TOKENS;
-    qn__marks_cut(&p->snaps, &s->marks, s->n_done);
-}
-
-static bool make_slab(qn_pages *p)
+/* Up to `most` pages in all. */
+static bool make_slab(qn_pages *p, int32_t most)
 {
     size_t n = SLAB_BYTES / p->page_bytes;
+    if (most <= p->n_pages)
+        return false;
     if (n < 1)
         n = 1;
-    if (n > (size_t)(p->max_pages - p->n_pages))
-        n = (size_t)(p->max_pages - p->n_pages);
+    if (n > (size_t)(most - p->n_pages))
+        n = (size_t)(most - p->n_pages);
     size_t bytes;
-    if (n == 0 || !qn__grow((void **)&p->slots, &p->cap_slots, (size_t)p->n_pages + n, sizeof *p->slots) ||
+    if (!qn__grow((void **)&p->slots, &p->cap_slots, (size_t)p->n_pages + n, sizeof *p->slots) ||
         !qn__grow((void **)&p->slabs, &p->cap_slabs, p->n_slabs + 1, sizeof *p->slabs) ||
         !qn__mul(n, p->page_bytes, &bytes))
         return false;
@@ -144,24 +121,32 @@ static bool make_slab(qn_pages *p)
     return true;
 }
 
-/* A page with one reference; -1 when there is none to be had. The kept give way last page first, the longest unused before
- * the others; a page that is shared becomes free only with its last holder. */
-static int32_t page_take(qn_pages *p)
+static void remove_node(qn_pages *p, qn_node *x)
 {
-    while (p->free < 0 && !make_slab(p)) {
-        qn_seq *s = p->oldest;
-        if (!s)
+    qn__snapshot_drop(&p->snaps, &x->snap);
+    page_drop(p, x->page);
+    qn__tree_remove(p->tree, x);
+}
+
+/* False when nobody can. */
+static bool give_way(qn_pages *p, uint64_t session)
+{
+    qn_node *x = qn__tree_victim(p->tree, session);
+    if (!x)
+        return false;
+    remove_node(p, x);
+    p->evicted++;
+    return true;
+}
+
+/* A page; -1 when there is none to be had. */
+static int32_t page_take(qn_pages *p, uint64_t session)
+{
+    while (p->free < 0)
+        if (!make_slab(p, p->budget) && !give_way(p, session) && !make_slab(p, p->max_pages))
             return -1;
-        seq_pop(p, s);
-        s->n_tokens = s->n_done;
-        if (s->n_pages == 0) {
-            unlink_kept(p, s);
-            qn__seq_close(p, s);
-        }
-    }
     int32_t id = p->free;
     p->free = p->slots[id].next;
-    p->slots[id].refs = 1;
     p->n_free--;
     return id;
 }
@@ -182,13 +167,32 @@ qn_status qn__seq_open(const int32_t *tokens, size_t n, qn_seq **out, qn_err *er
     return QN_OK;
 }
 
+/* Stand on that node of the tree; NULL: on none. */
+static void stand_on(qn_pages *p, qn_seq *s, qn_node *x)
+{
+    if (x)
+        qn__tree_pin(p->tree, x);
+    if (s->node)
+        qn__tree_unpin(p->tree, s->node);
+    s->node = x;
+    s->n_shared = x ? x->depth : 0;
+}
+
+/* Give up every page. */
+static void forget(qn_pages *p, qn_seq *s)
+{
+    while (s->n_pages > s->n_shared)
+        page_drop(p, s->ids[--s->n_pages]);
+    s->n_pages = s->n_done = 0;
+    stand_on(p, s, NULL);
+}
+
 void qn__seq_close(qn_pages *p, qn_seq *s)
 {
     if (!s)
         return;
-    while (s->n_pages)
-        seq_pop(p, s);
-    qn__marks_clear(&p->snaps, &s->marks);
+    if (s->n_pages)
+        forget(p, s);
     qn__free_aligned(s->state);
     qn_free(s->tokens);
     qn_free(s->pages);
@@ -217,25 +221,60 @@ static bool state_room(const qn_pages *p, qn_seq *s)
     return s->state || !p->snaps.state_bytes;
 }
 
-static void seq_add(qn_pages *p, qn_seq *s, int32_t id)
+static void set_page(qn_pages *p, qn_seq *s, size_t i, int32_t id)
 {
-    s->ids[s->n_pages] = id;
-    s->pages[s->n_pages++] = p->slots[id].data;
+    s->ids[i] = id;
+    s->pages[i] = p->slots[id].data;
 }
 
 qn_status qn__seq_reserve(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
 {
-    size_t want = (n + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS;
+    size_t want = (n + T - 1) / T;
     if (!table_room(s, want) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
     while (s->n_pages < want) {
-        int32_t id = page_take(p);
+        int32_t id = page_take(p, s->session);
         if (id < 0)
             return qn__fail_mem(err, "KV pages");
-        seq_add(p, s, id);
+        set_page(p, s, s->n_pages++, id);
     }
     return QN_OK;
 }
+
+static qn_node *standing(const qn_pages *p, const qn_seq *s)
+{
+    return s->node ? s->node : qn__tree_root(p->tree);
+}
+
+/* A partial page that is a beginning of the new node's serves nobody any more, unless a state hangs on it. */
+static void drop_beginning(qn_pages *p, const qn_node *x)
+{
+    qn_node *before = qn__tree_before(x);
+    if (before && before->n < x->n && !before->pins && !before->snap &&
+        memcmp(before->tokens, x->tokens, before->n * sizeof *x->tokens) == 0)
+        remove_node(p, before);
+}
+
+void qn__seq_done(qn_pages *p, qn_seq *s, size_t n)
+{
+    s->n_done += n;
+    assert(s->n_done <= s->n_pages * T);
+    while ((s->n_shared + 1) * T <= s->n_done) {
+        size_t i = s->n_shared;
+        qn_node *at = standing(p, s), *x = qn__tree_child(at, s->tokens + i * T);
+        if (x) { /* somebody else was there before: the same bytes */
+            page_drop(p, s->ids[i]);
+            set_page(p, s, i, x->page);
+        } else if (!(x = qn__tree_add(p->tree, at, s->tokens + i * T, T, s->ids[i]))) {
+            return; /* no memory: it stays the sequence's own, and is tried again */
+        }
+        stand_on(p, s, x);
+        drop_beginning(p, x);
+        qn__tree_touch(p->tree, x, s->session);
+    }
+}
+
+/* ---- taking over ---- */
 
 size_t qn__seq_common(const qn_seq *s, size_t limit, const qn_seq *of, size_t of_n)
 {
@@ -247,146 +286,154 @@ size_t qn__seq_common(const qn_seq *s, size_t limit, const qn_seq *of, size_t of
 
 size_t qn__seq_usable(const qn_pages *p, const qn_seq *s, size_t limit, const qn_seq *of)
 {
-    size_t common = qn__seq_common(s, limit, of, of->n_done);
-    if (!p->snaps.state_bytes || (of->state && common == of->n_done))
-        return common;
-    const qn_snapshot *x = qn__snapshot_find(&of->marks, common);
-    return x ? x->at : 0;
+    size_t common = qn__seq_common(s, limit, of, of->n_done), most = (of->n_shared + 1) * T;
+    if (!p->snaps.state_bytes)
+        return common < most ? common : most;
+    return of->state && common == of->n_done && common <= most ? common : 0;
 }
 
-/* The state after n tokens, from where qn__seq_usable saw it. */
-static void adopt_state(qn_pages *p, qn_seq *s, const qn_seq *from, size_t n)
+size_t qn__pages_find(const qn_pages *p, const qn_seq *s, size_t limit, size_t *common)
 {
-    if (from->state && from->n_done == n) {
-        memcpy(s->state, from->state, p->snaps.state_bytes);
-    } else {
-        qn_snapshot *x = qn__snapshot_find(&from->marks, n);
-        memcpy(s->state, x->state, p->snaps.state_bytes);
-        qn__snapshot_touch(&p->snaps, x);
+    const qn_node *at = qn__tree_root(p->tree), *kid;
+    size_t n = 0, usable = 0, part;
+    while (n + T <= limit && (kid = qn__tree_child(at, s->tokens + n))) {
+        at = kid;
+        n += T;
+        if (kid->snap)
+            usable = n;
     }
-    qn__marks_share(&p->snaps, &s->marks, &from->marks, n);
+    (void)qn__tree_nearest(at, s->tokens + n, limit - n, &part);
+    *common = n + part;
+    if (!p->snaps.state_bytes)
+        return n + part;
+    kid = qn__tree_resumable(at, s->tokens + n, limit - n);
+    return kid ? n + kid->n : usable;
 }
 
-/* A copy of the partial page `id`; false when there is no memory. It is held meanwhile, for taking a page may drop it. */
-static bool adopt_part(qn_pages *p, qn_seq *s, int32_t id)
+/* Stand on the node of the first n tokens, whole pages, which are in the tree. */
+static void adopt_whole(qn_pages *p, qn_seq *s, size_t n)
 {
-    p->slots[id].refs++;
-    int32_t copy = page_take(p);
-    if (copy >= 0) {
-        memcpy(p->slots[copy].data, p->slots[id].data, p->page_bytes);
-        seq_add(p, s, copy);
+    qn_node *at = standing(p, s);
+    for (size_t i = s->n_shared; i < n / T; i++) {
+        at = qn__tree_child(at, s->tokens + i * T);
+        assert(at);
+        if (i < s->n_pages)
+            page_drop(p, s->ids[i]);
+        else
+            s->n_pages++;
+        set_page(p, s, i, at->page);
     }
-    page_drop(p, id);
-    return copy >= 0;
+    if (n / T > s->n_shared) {
+        stand_on(p, s, at);
+        s->n_done = n / T * T;
+    }
 }
 
-qn_status qn__seq_adopt(qn_pages *p, qn_seq *s, qn_seq *from, size_t n, qn_err *err)
+/* Positions from the last whole page on, from a page that has them. False when there is no memory for a copy. */
+static bool adopt_part(qn_pages *p, qn_seq *s, const unsigned char *data)
 {
-    size_t whole = n / QN_PAGE_TOKENS, part = n % QN_PAGE_TOKENS;
-    if (!table_room(s, whole + 1) || !state_room(p, s))
+    size_t i = s->n_shared;
+    if (i == s->n_pages) { /* otherwise it has computed into that page itself: the same values */
+        int32_t id = page_take(p, s->session);
+        if (id < 0)
+            return false;
+        set_page(p, s, s->n_pages++, id);
+    }
+    memcpy(s->pages[i], data, p->page_bytes);
+    return true;
+}
+
+qn_status qn__pages_adopt(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
+{
+    size_t whole = n / T * T, common;
+    if (!table_room(s, n / T + 1) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
-    if (whole * QN_PAGE_TOKENS > s->n_done) {
-        while (s->n_pages)
-            seq_pop(p, s);
-        for (size_t i = 0; i < whole; i++) {
-            p->slots[from->ids[i]].refs++;
-            seq_add(p, s, from->ids[i]);
-        }
-        s->n_done = whole * QN_PAGE_TOKENS;
-    }
-    if (p->snaps.state_bytes)
-        adopt_state(p, s, from, n);
-    if (from->kept) {
-        unlink_kept(p, from);
-        link_newest(p, from);
-    }
+    adopt_whole(p, s, whole);
+    qn_node *last = standing(p, s);
     bool got = true;
-    if (part && s->n_pages > whole) /* it has computed into this page itself: the same values, so overwrite them */
-        memcpy(s->pages[whole], from->pages[whole], p->page_bytes);
-    else if (part)
-        got = adopt_part(p, s, from->ids[whole]);
-    if (got) {
-        s->n_done = n;
-    } else if (p->snaps.state_bytes) { /* the state is ahead of the pages: begin anew */
-        while (s->n_pages)
-            seq_pop(p, s);
+    if (n > whole) {
+        last = p->snaps.state_bytes ? qn__tree_partial(last, s->tokens + whole, n - whole)
+                                    : qn__tree_nearest(last, s->tokens + whole, n - whole, &common);
+        assert(last);
+        qn__tree_pin(p->tree, last); /* taking a page for the copy must not take this one */
+        got = adopt_part(p, s, p->slots[last->page].data);
+        qn__tree_unpin(p->tree, last);
     }
+    qn__tree_touch(p->tree, last, s->session);
+    if (p->snaps.state_bytes && got) {
+        memcpy(s->state, last->snap->state, p->snaps.state_bytes);
+        qn__snapshot_touch(&p->snaps, last->snap);
+    }
+    if (got)
+        s->n_done = n;
+    else if (p->snaps.state_bytes) /* the pages are of no use without it: begin anew */
+        forget(p, s);
     return QN_OK;
 }
 
-qn_seq *qn__pages_find(qn_pages *p, const qn_seq *s, size_t limit, size_t *n)
+qn_status qn__seq_adopt(qn_pages *p, qn_seq *s, const qn_seq *from, size_t n, qn_err *err)
 {
-    qn_seq *best = NULL;
-    size_t most = 0;
-    for (qn_seq *k = p->newest; k; k = k->older) {
-        size_t c = qn__seq_usable(p, s, limit, k);
-        if (c > most) {
-            most = c;
-            best = k;
-        }
+    size_t whole = n / T < from->n_shared ? n / T : from->n_shared;
+    if (!table_room(s, whole + 1) || !state_room(p, s))
+        return qn__fail_mem(err, "KV pages");
+    adopt_whole(p, s, whole * T);
+    if (n > whole * T && !adopt_part(p, s, from->pages[whole])) {
+        if (p->snaps.state_bytes)
+            forget(p, s);
+        return QN_OK;
     }
-    *n = most;
-    return best;
+    if (p->snaps.state_bytes)
+        memcpy(s->state, from->state, p->snaps.state_bytes);
+    if (n > s->n_done)
+        qn__seq_done(p, s, n - s->n_done);
+    return QN_OK;
 }
 
-size_t qn__pages_common(const qn_pages *p, const qn_seq *s, size_t limit)
-{
-    size_t most = 0;
-    for (const qn_seq *k = p->newest; k; k = k->older) {
-        size_t c = qn__seq_common(s, limit, k, k->n_done);
-        most = c > most ? c : most;
-    }
-    return most;
-}
+/* ---- leaving behind ---- */
 
 void qn__seq_mark(qn_pages *p, qn_seq *s, size_t instead)
 {
-    if (instead)
-        qn__marks_drop(&p->snaps, &s->marks, instead);
-    if (s->state)
-        qn__snapshot_copy(&p->snaps, &s->marks, s->n_done, s->state);
+    if (!s->state || s->n_shared * T != s->n_done || !s->node)
+        return;
+    qn_node *x = s->node;
+    while (instead && x && x->depth * T > instead)
+        x = x->parent;
+    if (instead && x != s->node && x->snap && !x->snap->used)
+        qn__snapshot_drop(&p->snaps, &x->snap);
+    qn__snapshot_copy(&p->snaps, &s->node->snap, s->state);
 }
 
-/* Drop from the kept what is a part of s. True when s is a part of one of them, which then has its snapshots too. */
-static bool merge_kept(qn_pages *p, qn_seq *s)
+/* The node where the sequence ends: the partial last page becomes one, unless somebody has all of it. NULL: of nothing. */
+static qn_node *keep_part(qn_pages *p, qn_seq *s)
 {
-    bool known = false;
-    for (qn_seq *k = p->newest, *older; k && !known; k = older) {
-        older = k->older;
-        size_t c = qn__seq_common(s, s->n_done, k, k->n_done);
-        if (c == s->n_done) {
-            unlink_kept(p, k);
-            link_newest(p, k);
-            qn__marks_share(&p->snaps, &k->marks, &s->marks, c);
-            known = true;
-        } else if (c == k->n_done) {
-            qn__marks_share(&p->snaps, &s->marks, &k->marks, c);
-            unlink_kept(p, k);
-            qn__seq_close(p, k);
-        }
-    }
-    return known;
+    size_t part = s->n_done - s->n_shared * T, common = 0;
+    const int32_t *tokens = s->tokens + s->n_shared * T;
+    qn_node *at = standing(p, s), *x = NULL;
+    if (part == 0 || part > T || (p->snaps.state_bytes && !s->state))
+        return s->node;
+    x = p->snaps.state_bytes ? qn__tree_partial(at, tokens, part) : qn__tree_nearest(at, tokens, part, &common);
+    if (x && (p->snaps.state_bytes || common == part))
+        return x;
+    x = qn__tree_add(p->tree, at, tokens, part, s->ids[s->n_shared]);
+    if (!x)
+        return s->node;
+    for (size_t i = s->n_shared + 1; i < s->n_pages; i++)
+        page_drop(p, s->ids[i]);
+    s->n_pages = s->n_shared;
+    drop_beginning(p, x);
+    return x;
 }
 
 void qn__pages_keep(qn_pages *p, qn_seq *s)
 {
-    s->n_tokens = s->n_done;
-    size_t want = (s->n_done + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS;
-    while (s->n_pages > want) /* reserved for tokens that never came */
-        page_drop(p, s->ids[--s->n_pages]);
-    if (s->state) { /* where it ends, it can be resumed */
-        qn__snapshot_give(&p->snaps, &s->marks, s->n_done, s->state);
+    qn_node *x = keep_part(p, s);
+    if (x && s->state && (x->n < T || s->n_shared * T == s->n_done)) { /* where it ends, it can be resumed */
+        qn__snapshot_give(&p->snaps, &x->snap, s->state);
         s->state = NULL;
     }
-    bool lost = p->snaps.state_bytes && !qn__snapshot_find(&s->marks, s->n_done);
-    if (s->n_done == 0 || lost || merge_kept(p, s)) {
-        qn__seq_close(p, s);
-        return;
-    }
-    link_newest(p, s);
-    if (p->n_kept > KEPT_MAX) {
-        qn_seq *old = p->oldest;
-        unlink_kept(p, old);
-        qn__seq_close(p, old);
-    }
+    if (x)
+        qn__tree_touch(p->tree, x, s->session);
+    qn__seq_close(p, s);
+    while (p->n_pages - p->n_free > p->budget && give_way(p, 0))
+        ;
 }

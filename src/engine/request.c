@@ -93,6 +93,8 @@ qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_reque
     r->timings.prompt_tokens = (int32_t)o->n_tokens;
     st = qn__seq_open(o->tokens, o->n_tokens, &r->seq, err);
     if (!st)
+        r->seq->session = o->session;
+    if (!st)
         st = qn__sampler_open(&o->sampling, e->n_vocab, e->o.n_ctx, &r->sampler, err);
     if (!st && o->n_stop) {
         r->stops = qn__calloc(o->n_stop, sizeof *r->stops);

@@ -17,13 +17,13 @@ bool qn__request_want(qn_request *r, size_t n)
     return true;
 }
 
-/* Take over the longest computed prefix that a kept or running sequence has. The last prompt token is always computed: its
+/* Take over the longest computed prefix that the tree or a running sequence has. The last prompt token is always computed: its
  * logits are wanted. Of a recurrent model, less than what is common may be usable: then the place where the two part is one
  * where others will part, too, and worth a snapshot. */
 static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
 {
-    size_t limit = r->n_prompt - 1, most = 0, common = e->state_bytes ? qn__pages_common(e->pages, r->seq, limit) : 0;
-    qn_seq *best = qn__pages_find(e->pages, r->seq, limit, &most);
+    size_t limit = r->n_prompt - 1, common, most = qn__pages_find(e->pages, r->seq, limit, &common);
+    const qn_seq *best = NULL;
     for (qn_request *o = e->first; o; o = o->next) {
         if (o == r || !o->seq)
             continue;
@@ -35,8 +35,8 @@ static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
     }
     size_t before = r->seq->n_done;
     qn_status st = QN_OK;
-    if (best && most > before) {
-        st = qn__seq_adopt(e->pages, r->seq, best, most, err);
+    if (most > before) {
+        st = best ? qn__seq_adopt(e->pages, r->seq, best, most, err) : qn__pages_adopt(e->pages, r->seq, most, err);
         size_t after = r->seq->n_done; /* 0: taken over in part, which is of no use to a recurrent model */
         r->timings.cached_tokens = after < before ? 0 : r->timings.cached_tokens + (int32_t)(after - before);
     }
@@ -180,7 +180,7 @@ static void mark(qn_engine *e, qn_request *r, bool reading)
 static void settle(qn_engine *e, qn_request *r, double seconds)
 {
     bool reading = r->phase == QN_READING;
-    r->seq->n_done += (size_t)r->n_rows;
+    qn__seq_done(e->pages, r->seq, (size_t)r->n_rows);
     r->n_rows = 0;
     if (e->state_bytes)
         mark(e, r, reading);

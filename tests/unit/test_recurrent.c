@@ -279,17 +279,15 @@ static void planted_fault(void **state)
     fill(t, LONG, LONG, 0);
     qn_engine *e = engine(512, 1, 1);
     answer first = talk(e, t, LONG, 3), again;
-    qn_seq *s;
-    size_t n;
-    OK(qn__seq_open(t, LONG, &s, &err));
-    qn_seq *kept = qn__pages_find(e->pages, s, LONG - 1, &n);
-    assert_int_equal(n, 128);
-    qn_snapshot *x = qn__snapshot_find(&kept->marks, 128);
+    const qn_node *at = qn__tree_root(qn__pages_tree(e->pages));
+    for (size_t i = 0; i < 2; i++)
+        assert_non_null(at = qn__tree_child(at, t + 64 * i));
+    qn_snapshot *x = at->snap;
+    assert_non_null(x);
     ((unsigned char *)x->state)[e->state_bytes / 2 + 2] ^= 0x40;
     again = talk(e, t, LONG, 3);
     assert_int_equal(again.cached, 128);
     assert_true(again.hash != first.hash);
-    qn__seq_close(e->pages, s);
     qn_engine_close(e);
 }
 
@@ -397,38 +395,42 @@ static void store(void **state)
 {
     (void)state;
     qn_snapshots p = {.state_bytes = 64, .max = 3};
-    qn_marks a = {0}, b = {0};
+    qn_snapshot *home[40] = {0};
     float x[16] = {0};
-    for (size_t i = 1; i <= 3; i++) {
+    for (int i = 0; i < 3; i++) {
         x[0] = (float)i;
-        qn__snapshot_copy(&p, &a, 64 * i, x);
+        qn__snapshot_copy(&p, &home[i], x);
+        assert_true(home[i]->state[0] == x[0]);
     }
     assert_int_equal(p.n, 3);
-    assert_null(qn__snapshot_find(&a, 63));
-    assert_int_equal(qn__snapshot_find(&a, 191)->at, 128);
-    qn__marks_share(&p, &b, &a, 128);
-    assert_int_equal(b.n, 2);
-    qn__snapshot_touch(&p, b.m[0]);
-    x[0] = 9;
-    qn__snapshot_copy(&p, &b, 300, x); /* the fourth: the one at 128 was unused for longest */
+    qn__snapshot_touch(&p, home[0]);
+    qn__snapshot_copy(&p, &home[3], x); /* the fourth: the second was unused for longest */
     assert_int_equal(p.n, 3);
-    assert_int_equal(qn__snapshot_find(&a, 191)->at, 64);
-    assert_int_equal(qn__snapshot_find(&b, 299)->at, 64);
-    assert_true(qn__snapshot_find(&b, 300)->state[0] == 9);
-    qn__marks_clear(&p, &a);
-    assert_int_equal(p.n, 2); /* what b has stays */
-    qn__marks_cut(&p, &b, 100);
-    assert_int_equal(p.n, 1);
-    qn__snapshot_copy(&p, &b, 64, x); /* in place of another */
-    assert_int_equal(p.n, 1);
-    assert_true(qn__snapshot_find(&b, 64)->state[0] == 9);
-    for (size_t i = 2; i < 40; i++)
-        qn__snapshot_copy(&p, &b, 64 * i, x);
-    assert_true(p.n <= 3 && b.n <= QN_MARKS);
-    qn__marks_clear(&p, &b);
+    assert_null(home[1]);
+    assert_true(home[0] && home[2] && home[3]);
+    x[0] = 9;
+    qn__snapshot_copy(&p, &home[0], x); /* in place of another */
+    assert_int_equal(p.n, 3);
+    assert_true(home[0]->state[0] == 9);
+    qn_snapshot *held = home[0];
+    qn__snapshot_hold(held); /* whoever reads it reads the same, whatever happens */
+    for (int i = 4; i < 40; i++)
+        qn__snapshot_copy(&p, &home[i], x);
+    assert_true(home[0] == held && held->state[0] == 9);
+    qn__snapshot_drop(&p, &home[0]);
+    assert_null(home[0]);
+    assert_true(held->state[0] == 9);
+    assert_int_equal(p.n, 3);
+    qn__snapshot_release(&p, held);
+    assert_int_equal(p.n, 2);
+    for (int i = 0; i < 40; i++)
+        qn__snapshot_drop(&p, &home[i]);
     assert_int_equal(p.n, 0);
     assert_null(p.newest);
     assert_null(p.oldest);
+    p.max = 0;
+    qn__snapshot_copy(&p, &home[0], x);
+    assert_null(home[0]);
 }
 
 int main(void)

@@ -42,7 +42,7 @@ static void open_context(fixture *f, qn_cpu level, qn_kv kv, int threads)
                                   .kv = kv};
     qn_err err = {0};
     assert_int_equal(qn__context_open(f->d, &o, &f->c, &err), QN_OK);
-    assert_int_equal(qn__pages_open(qn__decoder_page_bytes(f->d, kv), 64, &f->p, &err), QN_OK);
+    assert_int_equal(qn__pages_open(qn__decoder_page_bytes(f->d, kv), 64, 64, &f->p, &err), QN_OK);
 }
 static void close_context(fixture *f)
 {
@@ -84,7 +84,7 @@ static void step(fixture *f, qn_seq **seqs, const size_t *n, int n_seqs, float *
                        .logits = out + seqs[0]->n_done * f->n_vocab};
     assert_int_equal(qn__context_step(f->c, &s, NULL), QN_OK);
     for (int i = 0; i < n_seqs; i++)
-        seqs[i]->n_done += n[i];
+        qn__seq_done(f->p, seqs[i], n[i]);
 }
 
 static void alone(fixture *f, qn_seq *s, size_t chunk, float *out)
