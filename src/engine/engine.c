@@ -1,6 +1,7 @@
 /* engine.c - opening an engine: its options, its memory. See engine.h. */
 #include "engine/engine.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/cpu.h"
@@ -76,13 +77,14 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
     e->n_vocab = e->model->info.n_vocab;
     /* Every running sequence and one of qn_logits may fill its context; what they leave, the kept sequences use. */
     int64_t per_seq = ((int64_t)o->n_ctx + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS, pages = per_seq * (o->max_seqs + 1);
-    int32_t most = pages > INT32_MAX ? INT32_MAX : (int32_t)pages;
-    qn_status st = qn__pages_open(e->page_bytes, most, most, &e->pages, err);
+    e->max_pages = pages > INT32_MAX ? INT32_MAX : (int32_t)pages;
+    e->max_gap = INFINITY;
+    qn_status st = qn__pages_open(e->page_bytes, e->max_pages, e->max_pages, &e->pages, err);
     if (st)
         return st;
     if (e->state_bytes)
         qn__pages_recurrent(e->pages, e->state_bytes, most_snapshots(e, pages));
-    if (!qn__mul(seqs * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
+    if (!qn__mul((seqs + QN_DRAFT_ROWS) * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
         !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
         return qn__fail_mem(err, "engine");

@@ -1,16 +1,22 @@
 /* engine.h - an engine and its requests. Private to the engine floor.
  *
  *   qn_request_open -> QUEUED -> READING (prefill) -> WRITING (decode) -> ENDED
- *                        |          |                   |               ^
- *                        +----------+--- cancel, error -+---------------+
+ *                       |  ^        |                   |               ^
+ *                       |  +--------+- no pages left ---+               |
+ *                       +-----------+--- cancel, error -+---------------+
  *
- * One step (qn__engine_step): every WRITING request gives one row, READING ones fill up to n_chunk further rows in the order
- * in which they came. What a step brought is left with each request until its owner asks (qn_request_next). */
+ * One step (qn__engine_step): every WRITING request gives a row and rows for the tokens that were drafted for it; READING ones
+ * share what is left of n_chunk rows, less if a step of so many would keep a stream waiting. What a step brought is left with
+ * each request until its owner asks (qn_request_next).
+ *
+ * Who waits, who runs, who gives way: admit.c. Which rows, and what comes of them: step.c. */
 #ifndef QN_ENGINE_ENGINE_H
 #define QN_ENGINE_ENGINE_H
 
 #include <stdatomic.h>
 
+#include "engine/cost.h"
+#include "engine/draft.h"
 #include "engine/model.h"
 #include "engine/pages.h"
 #include "engine/sampler.h"
@@ -26,13 +32,21 @@ typedef struct qn_stop {
     size_t n, at;
 } qn_stop;
 
+/* Clients get equal shares: whoever has been served least comes first. Shared by the requests of one client. */
+typedef struct qn_client {
+    uint64_t id;
+    int refs, n_running;
+    double served; /* rows computed; a client that was away begins where the least served one is */
+} qn_client;
+
 struct qn_request {
     qn_engine *e;
     qn_request *next, *prev; /* of e, in order of arrival */
     qn_phase phase;
     _Atomic bool cancelled;
     bool joined;             /* is among e's */
-    uint64_t client, session;
+    qn_client *client;       /* until it has joined its own, which is given up for that of others of the same id */
+    uint64_t session;
     double deadline;         /* of qn__now(); INFINITY: none */
     size_t n_prompt;
     int32_t max_tokens;
@@ -44,8 +58,13 @@ struct qn_request {
     qn_detok detok;
 
     /* This step. */
-    int row, n_rows, out; /* rows of the step, row of logits or -1 */
+    int row, n_rows, out; /* rows of the step, row of logits of the first that has any, or -1 */
     bool behind;          /* waits for another request that is reading the same prefix */
+    bool again;           /* has run before and had to give way: reads its prompt and output anew */
+    int32_t draft;        /* as in the options */
+    qn_drafter drafter;
+    int32_t guess[QN_DRAFT_MOST]; /* what the rows behind the first hold */
+    int n_guess;
 
     /* Of a recurrent model: the page borders of the prompt at which a snapshot is to be kept, and where the one stands that
      * moves along with the output. */
@@ -60,10 +79,16 @@ struct qn_request {
     size_t held;
     int32_t *ids;
     size_t n_ids, cap_ids;
+    qn_prob *probs;      /* [n_ids][1 + n_top], when they are wanted: then also */
+    float *raw;          /* [n_vocab]: a row of logits as the model gave it */
+    int n_top;
+    size_t cap_probs;
     /* What the last event lent out. */
     qn_buf lent;
     int32_t *lent_ids;
     size_t cap_lent_ids;
+    qn_prob *lent_probs;
+    size_t cap_lent_probs;
 
     qn_end_reason reason;
     qn_err failed;       /* code 0: did not */
@@ -71,9 +96,13 @@ struct qn_request {
 };
 
 typedef struct qn_step_stats {
-    int prefill, decode; /* rows */
+    int prefill, decode, drafted; /* rows; drafted: of those of decode */
+    double depth;                 /* mean position of the prefill's rows */
     double seconds;
 } qn_step_stats;
+
+/* At most so many rows of drafts in a step: each has its row of logits. */
+enum { QN_DRAFT_ROWS = 24 };
 
 struct qn_engine {
     const qn_model *model;
@@ -83,16 +112,29 @@ struct qn_engine {
     qn_cpu level;
     qn_kv kv;
     size_t page_bytes, state_bytes; /* state_bytes: 0 unless the model is recurrent */
+    int32_t max_pages;
     int32_t n_vocab;
     qn_request *first, *last;
     int n_running, max_rows; /* max_rows: of a step of the context */
+    double max_gap;          /* seconds that a step may take while somebody is WRITING; INFINITY: any */
+    qn_cost cost;
     qn_step_stats last_step;
     /* Room for a step. */
     qn_row *rows;                       /* [max_rows] */
     unsigned char *const **tables;      /* [max_seqs] */
     float **states;                     /* [max_seqs] */
-    float *logits;                      /* [max_seqs][n_vocab] */
+    float *logits;                      /* [max_seqs + QN_DRAFT_ROWS][n_vocab] */
 };
+
+/* ---- who waits, who runs, who gives way (admit.c) ---- */
+
+/* End who was cancelled or is late; let in whom there is room for. */
+void qn__engine_admit(qn_engine *e, double now);
+/* Pages for the first n positions of r. Younger ones without rows in this step give way, in the end r itself: false when it
+ * did, or failed. */
+bool qn__engine_reserve(qn_engine *e, qn_request *r, size_t n);
+/* The youngest of those that run waits again and keeps what is computed; false when at most `least` run. */
+bool qn__engine_yield(qn_engine *e, int least);
 
 /* Keep a snapshot when r's prompt has been read up to the page border at or before n. False when it cannot be remembered. */
 bool qn__request_want(qn_request *r, size_t n);

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 
-enum { STOPS_MAX = 256, STOP_BYTES_MAX = 1 << 16 };
+enum { STOPS_MAX = 256, STOP_BYTES_MAX = 1 << 16, TOP_PROBS_MAX = 20 };
 
 void qn_request_options_init(qn_request_options *o)
 {
@@ -28,6 +28,13 @@ static qn_status check(const qn_engine *e, const qn_request_options *o, qn_err *
     qn_status st = qn__engine_check_tokens(e, o->tokens, o->n_tokens, err);
     if (st || (st = qn__engine_generates(e, err)))
         return st;
+    if (o->top_probs < 0 || o->top_probs > TOP_PROBS_MAX)
+        return qn__fail(err, QN_EINVAL, "top_probs", "%d is out of range; give 0 to %d", o->top_probs, TOP_PROBS_MAX);
+    if (o->draft < -1)
+        return qn__fail(err, QN_EINVAL, "draft", "%d is out of range; give -1 (none), 0 (as it pays) or a number of tokens",
+                        o->draft);
+    if (!(o->deadline_s >= 0)) /* a NaN neither */
+        return qn__fail(err, QN_EINVAL, "deadline", "%g s is out of range; give 0 (none) or more", o->deadline_s);
     if (o->max_tokens < -1)
         return qn__fail(err, QN_EINVAL, "max_tokens", "%d is out of range; give -1 (until the context ends) or more",
                         o->max_tokens);
@@ -69,8 +76,14 @@ static void request_free(qn_request *r)
     qn_free(r->stops);
     qn__buf_free(&r->text);
     qn__buf_free(&r->lent);
+    qn__drafter_free(&r->drafter);
+    if (r->client && --r->client->refs == 0)
+        qn_free(r->client);
     qn_free(r->ids);
     qn_free(r->lent_ids);
+    qn_free(r->probs);
+    qn_free(r->lent_probs);
+    qn_free(r->raw);
     qn_free(r);
 }
 
@@ -87,10 +100,20 @@ qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_reque
     r->max_tokens = o->max_tokens;
     r->show_special = o->show_special;
     r->ignore_eos = o->ignore_eos;
-    r->client = o->client;
+    r->draft = o->draft;
+    r->n_top = o->top_probs;
+    qn__drafter_init(&r->drafter);
     r->session = o->session;
     r->deadline = o->deadline_s > 0 ? qn__now() + o->deadline_s : INFINITY;
     r->timings.prompt_tokens = (int32_t)o->n_tokens;
+    r->client = qn__calloc(1, sizeof *r->client);
+    if (o->probs)
+        r->raw = qn__alloc((size_t)e->n_vocab * sizeof *r->raw);
+    if (!r->client || (o->probs && !r->raw)) {
+        request_free(r);
+        return qn__fail_mem(err, "request");
+    }
+    *r->client = (qn_client){.id = o->client, .refs = 1};
     st = qn__seq_open(o->tokens, o->n_tokens, &r->seq, err);
     if (!st)
         r->seq->session = o->session;
@@ -122,6 +145,18 @@ void qn__request_join(qn_request *r)
 {
     qn_engine *e = r->e;
     r->joined = true;
+    bool first = true;
+    for (qn_request *o = e->first; o; o = o->next) {
+        if (o->client->id == r->client->id) {
+            qn_free(r->client);
+            r->client = o->client;
+            r->client->refs++;
+            break;
+        }
+        if (first || o->client->served < r->client->served)
+            r->client->served = o->client->served;
+        first = false;
+    }
     r->prev = e->last;
     *(e->last ? &e->last->next : &e->first) = r;
     e->last = r;
@@ -163,8 +198,10 @@ void qn_request_cancel(qn_request *r)
 
 void qn__request_end(qn_request *r, qn_end_reason reason)
 {
-    if (r->phase == QN_READING || r->phase == QN_WRITING)
+    if (r->phase == QN_READING || r->phase == QN_WRITING) {
         r->e->n_running--;
+        r->client->n_running--;
+    }
     r->phase = QN_ENDED;
     r->reason = reason;
     r->n_rows = 0;
@@ -250,11 +287,15 @@ void qn__request_emit(qn_request *r, int32_t token)
         qn__request_fail(r, &err);
         return;
     }
-    if (!qn__grow((void **)&r->ids, &r->cap_ids, r->n_ids + 1, sizeof *r->ids)) {
+    size_t row = 1 + (size_t)r->n_top;
+    if (!qn__grow((void **)&r->ids, &r->cap_ids, r->n_ids + 1, sizeof *r->ids) ||
+        (r->raw && !qn__grow((void **)&r->probs, &r->cap_probs, (r->n_ids + 1) * row, sizeof *r->probs))) {
         (void)qn__fail_mem(&err, "request");
         qn__request_fail(r, &err);
         return;
     }
+    if (r->raw)
+        qn__sampler_probs(r->raw, r->e->n_vocab, token, r->n_top, r->probs + r->n_ids * row);
     r->ids[r->n_ids++] = token;
     if (r->detok.t)
         qn__detok_put(&r->detok, token, &r->text);
@@ -272,6 +313,21 @@ void qn__request_emit(qn_request *r, int32_t token)
 
 /* ---- events ---- */
 
+static void swap(void *a, void *b)
+{
+    void *t;
+    memcpy(&t, a, sizeof t);
+    memcpy(a, b, sizeof t);
+    memcpy(b, &t, sizeof t);
+}
+
+static void swap_sizes(size_t *a, size_t *b)
+{
+    size_t t = *a;
+    *a = *b;
+    *b = t;
+}
+
 /* Lend out what may go out; the rest moves to the front. */
 static qn_status lend_text(qn_request *r, qn_event *ev, qn_err *err)
 {
@@ -279,17 +335,19 @@ static qn_status lend_text(qn_request *r, qn_event *ev, qn_err *err)
     r->lent.n = 0;
     if (n)
         qn__buf_put(&r->lent, r->text.data, n);
-    if (r->lent.failed || !qn__grow((void **)&r->lent_ids, &r->cap_lent_ids, r->n_ids, sizeof *r->ids)) {
+    if (r->lent.failed) {
         qn__buf_free(&r->lent);
         return qn__fail_mem(err, "request");
     }
     if (r->held)
         memmove(r->text.data, r->text.data + n, r->held);
     r->text.n = r->held;
-    if (r->n_ids)
-        memcpy(r->lent_ids, r->ids, r->n_ids * sizeof *r->ids);
+    swap(&r->ids, &r->lent_ids);
+    swap_sizes(&r->cap_ids, &r->cap_lent_ids);
+    swap(&r->probs, &r->lent_probs);
+    swap_sizes(&r->cap_probs, &r->cap_lent_probs);
     *ev = (qn_event){.kind = QN_EVENT_TEXT, .text = n ? r->lent.data : "", .n_text = n, .tokens = r->lent_ids,
-                     .n_tokens = r->n_ids};
+                     .n_tokens = r->n_ids, .probs = r->n_ids ? r->lent_probs : NULL, .n_top = (size_t)r->n_top};
     r->n_ids = 0;
     return QN_OK;
 }

@@ -102,6 +102,7 @@ qn_status qn_scheduler_open(qn_engine *e, const qn_scheduler_options *o, qn_sche
         return st;
     }
     s->e = e;
+    e->max_gap = s->o.max_gap_ms * 1e-3;
     s->refs = 1;
     s->arrived_end = &s->arrived;
     s->calls_end = &s->calls;
@@ -130,6 +131,7 @@ void qn_scheduler_close(qn_scheduler *s)
     qn__thread_join(s->thread);
     qn__lock(&s->lock);
     s->thread = NULL;
+    s->e->max_gap = INFINITY;
     s->e = NULL;
     release(s);
 }

@@ -1,4 +1,7 @@
 /* step.c - the step: which rows the decoder computes next, for whom, and what comes of them. See engine.h. */
+#include <math.h>
+#include <string.h>
+
 #include "base/err.h"
 #include "base/file.h"
 #include "engine/engine.h"
@@ -22,7 +25,7 @@ bool qn__request_want(qn_request *r, size_t n)
  * where others will part, too, and worth a snapshot. */
 static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
 {
-    size_t limit = r->n_prompt - 1, common, most = qn__pages_find(e->pages, r->seq, limit, &common);
+    size_t limit = r->seq->n_tokens - 1, common, most = qn__pages_find(e->pages, r->seq, limit, &common);
     const qn_seq *best = NULL;
     for (qn_request *o = e->first; o; o = o->next) {
         if (o == r || !o->seq)
@@ -38,7 +41,8 @@ static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
     if (most > before) {
         st = best ? qn__seq_adopt(e->pages, r->seq, best, most, err) : qn__pages_adopt(e->pages, r->seq, most, err);
         size_t after = r->seq->n_done; /* 0: taken over in part, which is of no use to a recurrent model */
-        r->timings.cached_tokens = after < before ? 0 : r->timings.cached_tokens + (int32_t)(after - before);
+        if (!r->again)
+            r->timings.cached_tokens = after < before ? 0 : r->timings.cached_tokens + (int32_t)(after - before);
     }
     (void)qn__request_want(r, common);
     return st;
@@ -54,54 +58,13 @@ static bool is_behind(const qn_engine *e, const qn_request *r)
         size_t done = o->seq->n_done;
         if (done < r->seq->n_done)
             continue;
-        size_t common = qn__seq_common(r->seq, r->n_prompt - 1, o->seq, o->n_prompt);
+        size_t common = qn__seq_common(r->seq, r->seq->n_tokens - 1, o->seq, o->seq->n_tokens);
         size_t border = common / QN_PAGE_TOKENS * QN_PAGE_TOKENS;
         if (!e->state_bytes ? common >= done + QN_PAGE_TOKENS
                             : border > done && border >= r->seq->n_done + QN_PAGE_TOKENS && qn__request_want(o, common))
             return true;
     }
     return false;
-}
-
-static void admit(qn_engine *e, double now)
-{
-    for (qn_request *r = e->first, *next; r; r = next) {
-        next = r->next;
-        if (r->phase != QN_ENDED && atomic_load_explicit(&r->cancelled, memory_order_relaxed)) {
-            qn__request_end(r, QN_END_CANCELLED);
-            continue;
-        }
-        if (r->phase != QN_ENDED && now >= r->deadline) {
-            qn__request_end(r, QN_END_DEADLINE);
-            continue;
-        }
-        if (r->phase != QN_QUEUED || e->n_running >= e->o.max_seqs)
-            continue;
-        r->phase = QN_READING;
-        r->behind = true; /* look for its prefix */
-        e->n_running++;
-    }
-}
-
-/* Give r `n` rows from its first position that is not computed. */
-static bool add_rows(qn_engine *e, qn_request *r, qn_step *step, size_t n, bool wants_logits, int *n_out)
-{
-    qn_err err = {0};
-    qn_seq *s = r->seq;
-    if (qn__seq_reserve(e->pages, s, s->n_done + n, &err)) {
-        qn__request_fail(r, &err);
-        return false;
-    }
-    r->row = step->n_rows;
-    r->n_rows = (int)n;
-    for (size_t i = 0; i < n; i++)
-        e->rows[step->n_rows++] = (qn_row){.token = s->tokens[s->n_done + i], .pos = (int32_t)(s->n_done + i),
-                                           .seq = step->n_seqs, .out = -1};
-    if (wants_logits)
-        e->rows[step->n_rows - 1].out = r->out = (*n_out)++;
-    e->states[step->n_seqs] = s->state;
-    e->tables[step->n_seqs++] = s->pages;
-    return true;
 }
 
 /* At most n rows of r, so that its run ends where a snapshot is wanted. */
@@ -113,37 +76,164 @@ static size_t up_to_want(const qn_request *r, size_t n)
     return n;
 }
 
-/* The rows of the next step. */
-static void plan(qn_engine *e, qn_step *step)
+/* ---- drafts ---- */
+
+/* How many tokens may be drafted for r: none behind the end of its output or context, and none for a recurrent model, whose
+ * state cannot be taken back. */
+static int most_drafts(const qn_engine *e, const qn_request *r)
 {
-    int n_out = 0;
-    for (qn_request *r = e->first, *next; r; r = next) {
-        next = r->next;
-        r->n_rows = 0;
-        r->out = -1;
-        if (r->phase == QN_WRITING)
-            (void)add_rows(e, r, step, 1, true, &n_out);
+    if (r->draft < 0 || e->state_bytes)
+        return 0;
+    int64_t most = r->draft > 0 ? r->draft : QN_DRAFT_MOST;
+    int64_t ctx = (int64_t)e->o.n_ctx - (int64_t)r->seq->n_tokens, out = (int64_t)r->max_tokens - r->timings.generated_tokens;
+    if (r->max_tokens >= 0 && out < ctx)
+        ctx = out;
+    most = ctx - 1 < most ? ctx - 1 : most;
+    return most < 0 ? 0 : most > QN_DRAFT_MOST ? QN_DRAFT_MOST : (int)most;
+}
+
+/* Rows for drafted tokens, as long as one more brings more tokens per second: with n rows in time T that are expected to bring
+ * x tokens, a row that costs t more and is right with probability p does when (x + p) / (T + t) > x / T. */
+static void draft(qn_engine *e, int writing, int room)
+{
+    double expected = writing, seconds, more;
+    int rows = writing;
+    for (qn_request *r = e->first; r && room > 0; r = r->next) {
+        int most = r->phase == QN_WRITING && r->n_rows ? most_drafts(e, r) : 0;
+        if (most == 0 || !qn__drafter_see(&r->drafter, r->seq->tokens, r->seq->n_tokens))
+            continue;
+        double p[QN_DRAFT_MOST];
+        int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, most < room ? most : room, r->guess, p);
+        for (; k < n; k++, rows++) {
+            qn__cost_decode(&e->cost, rows, &seconds, &more);
+            if (r->draft == 0 && p[k] * seconds <= more * expected)
+                break;
+            expected += p[k];
+        }
+        if (k && qn__seq_reserve(e->pages, r->seq, r->seq->n_done + 1 + (size_t)k, NULL))
+            k = 0; /* nobody gives way for a guess */
+        r->n_guess = k;
+        r->n_rows += k;
+        room -= k;
     }
+}
+
+/* ---- the plan ---- */
+
+/* What r could read in this step beyond what it has been dealt. */
+static size_t wants_rows(const qn_request *r)
+{
+    if (r->phase != QN_READING || r->behind)
+        return 0;
+    return up_to_want(r, r->seq->n_tokens - r->seq->n_done) - (size_t)r->n_rows;
+}
+
+/* The first request of the client that was served least. */
+static qn_request *next_reader(const qn_engine *e)
+{
+    qn_request *best = NULL;
+    for (qn_request *r = e->first; r; r = r->next)
+        if (wants_rows(r) > 0 && (!best || r->client->served < best->client->served))
+            best = r;
+    return best;
+}
+
+/* Who waits for whom, and who starts from what is computed already. */
+static void find_prefixes(qn_engine *e)
+{
     for (qn_request *r = e->first; r && e->state_bytes; r = r->next) /* before rows are dealt out: what the others want of them */
         r->behind |= r->phase == QN_READING && is_behind(e, r);
-    size_t room = (size_t)e->o.n_chunk;
-    for (qn_request *r = e->first, *next; r && room; r = next) {
-        next = r->next;
-        if (r->phase != QN_READING || is_behind(e, r)) {
-            r->behind |= r->phase == QN_READING;
+    for (qn_request *r = e->first; r; r = r->next) {
+        if (r->phase != QN_READING)
+            continue;
+        if (is_behind(e, r)) {
+            r->behind = true;
             continue;
         }
         qn_err err = {0};
-        if (r->behind && find_prefix(e, r, &err)) {
+        if (r->behind && find_prefix(e, r, &err))
             qn__request_fail(r, &err);
-            continue;
-        }
         r->behind = false;
-        size_t left = r->n_prompt - r->seq->n_done, n = up_to_want(r, left < room ? left : room);
-        bool last = n == left, generates = r->max_tokens != 0 && r->n_prompt < (size_t)e->o.n_ctx;
-        if (add_rows(e, r, step, n, last && generates, &n_out))
-            room -= n;
     }
+}
+
+/* Deal `room` rows to those who read, a page at a time. */
+static void deal(qn_engine *e, int decode, int room)
+{
+    enum { LEAST = 16, ALONE_LEAST = 128 };
+    const double margin = 0.8, alone = 2; /* seconds of a step when nobody waits for a token: others may want to begin */
+    qn_request *r = next_reader(e);
+    if (!r)
+        return;
+    double limit = decode ? margin * e->max_gap : e->max_gap < INFINITY && alone > e->max_gap ? alone : e->max_gap;
+    room = qn__cost_prefill(&e->cost, (double)r->seq->n_done, decode, limit, decode ? LEAST : ALONE_LEAST, room);
+    for (; r && room > 0; r = next_reader(e)) {
+        size_t n = wants_rows(r);
+        n = n < QN_PAGE_TOKENS ? n : QN_PAGE_TOKENS;
+        n = n < (size_t)room ? n : (size_t)room;
+        r->n_rows += (int)n;
+        r->client->served += (double)n;
+        room -= (int)n;
+    }
+}
+
+/* Rows of the step for r, from its first position that is not computed. */
+static void add_rows(qn_engine *e, qn_request *r, qn_step *step, int *n_out)
+{
+    const qn_seq *s = r->seq;
+    size_t known = s->n_tokens - s->n_done;
+    r->row = step->n_rows;
+    for (size_t i = 0; i < (size_t)r->n_rows; i++)
+        e->rows[step->n_rows++] = (qn_row){.token = i < known ? s->tokens[s->n_done + i] : r->guess[i - known],
+                                           .pos = (int32_t)(s->n_done + i), .seq = step->n_seqs, .out = -1};
+    bool last = s->n_done + (size_t)r->n_rows >= s->n_tokens, generates = r->max_tokens != 0 && s->n_tokens < (size_t)e->o.n_ctx;
+    for (int i = step->n_rows - 1 - r->n_guess; last && generates && i < step->n_rows; i++) {
+        if (r->out < 0)
+            r->out = *n_out;
+        e->rows[i].out = (*n_out)++;
+    }
+    e->states[step->n_seqs] = s->state;
+    e->tables[step->n_seqs++] = s->pages;
+}
+
+/* The rows of the next step. False: nobody could get pages, and somebody gave way or was given up for it: plan again. */
+static bool plan(qn_engine *e, qn_step *step)
+{
+    int n_out = 0, writing = 0, decode = 0;
+    bool wanted = false;
+    for (qn_request *r = e->first; r; r = r->next) {
+        r->n_rows = r->n_guess = 0;
+        r->out = -1;
+    }
+    for (qn_request *r = e->first; r; r = r->next)
+        if (r->phase == QN_WRITING && qn__engine_reserve(e, r, r->seq->n_done + 1)) {
+            r->n_rows = 1;
+            writing++;
+        }
+    draft(e, writing, e->o.n_chunk - 1 < QN_DRAFT_ROWS ? e->o.n_chunk - 1 : QN_DRAFT_ROWS);
+    for (const qn_request *r = e->first; r; r = r->next)
+        decode += r->n_rows;
+    find_prefixes(e);
+    deal(e, decode, e->o.n_chunk - (decode - writing));
+    for (qn_request *r = e->first; r; r = r->next) {
+        if (r->n_rows == 0)
+            continue;
+        wanted = true;
+        if (r->phase == QN_READING && qn__seq_reserve(e->pages, r->seq, r->seq->n_done + (size_t)r->n_rows, NULL))
+            r->n_rows = 0; /* it waits where it is */
+        else
+            add_rows(e, r, step, &n_out);
+    }
+    if (step->n_rows > 0 || !wanted)
+        return true;
+    if (!qn__engine_yield(e, 1))
+        for (qn_request *r = e->first; r; r = r->next)
+            if (r->phase == QN_READING) {
+                qn_err err = {0};
+                (void)qn__fail_mem(&err, "KV pages");
+                qn__request_fail(r, &err);
+            }
+    return false;
 }
 
 /* Asked between layers. A cancelled request's rows are not worth computing; the others' are, so the step goes on unless the
@@ -176,39 +266,64 @@ static void mark(qn_engine *e, qn_request *r, bool reading)
     r->moving = at;
 }
 
+/* The token that follows, from a row of logits. -1: there is none, and r has failed. */
+static int32_t choose(qn_engine *e, qn_request *r, float *logits)
+{
+    qn_err err = {0};
+    if (r->raw)
+        memcpy(r->raw, logits, (size_t)e->n_vocab * sizeof *logits);
+    int32_t token = qn__sampler_pick(r->sampler, logits, r->seq->tokens, r->seq->n_tokens);
+    if (token < 0 && qn__engine_no_numbers(e->model->file, &err))
+        qn__request_fail(r, &err);
+    return token;
+}
+
+/* Choose and say tokens for as long as the drafted ones are what was chosen: of those the next row's logits hold. */
+static void speak(qn_engine *e, qn_request *r)
+{
+    float *logits = e->logits + (size_t)r->out * (size_t)e->n_vocab;
+    r->timings.drafted_tokens += r->n_guess;
+    for (int k = 0;; k++, logits += e->n_vocab) {
+        int32_t token = choose(e, r, logits);
+        if (token < 0)
+            return;
+        bool right = k < r->n_guess && r->guess[k] == token;
+        r->timings.accepted_tokens += right;
+        qn__request_emit(r, token);
+        if (!right || r->phase != QN_WRITING)
+            return;
+        qn__seq_done(e->pages, r->seq, 1);
+    }
+}
+
 /* What the step did for r. */
 static void settle(qn_engine *e, qn_request *r, double seconds)
 {
     bool reading = r->phase == QN_READING;
-    qn__seq_done(e->pages, r->seq, (size_t)r->n_rows);
+    *(r->timings.generated_tokens == 0 ? &r->timings.prefill_s : &r->timings.decode_s) += seconds;
+    if (!reading)
+        r->client->served += r->n_rows;
+    qn__seq_done(e->pages, r->seq, (size_t)(r->n_rows - r->n_guess));
     r->n_rows = 0;
     if (e->state_bytes)
         mark(e, r, reading);
     if (reading) {
-        r->timings.prefill_s += seconds;
-        r->news_read = true;
-        r->n_read = r->seq->n_done;
-        if (r->seq->n_done < r->n_prompt)
+        if (r->timings.generated_tokens == 0 && r->seq->n_done > r->n_read) {
+            r->news_read = true;
+            r->n_read = r->seq->n_done;
+        }
+        if (r->seq->n_done < r->seq->n_tokens)
             return;
         r->phase = QN_WRITING;
-    } else {
-        r->timings.decode_s += seconds;
     }
-    if (atomic_load_explicit(&r->cancelled, memory_order_relaxed)) {
+    if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
         qn__request_end(r, QN_END_CANCELLED);
-    } else if (r->max_tokens == 0) {
+    else if (r->max_tokens == 0)
         qn__request_end(r, QN_END_LENGTH);
-    } else if (r->out < 0) {
+    else if (r->out < 0)
         qn__request_end(r, QN_END_CONTEXT);
-    } else {
-        qn_err err = {0};
-        int32_t token = qn__sampler_pick(r->sampler, e->logits + (size_t)r->out * (size_t)e->n_vocab, r->seq->tokens,
-                                         r->seq->n_tokens);
-        if (token >= 0)
-            qn__request_emit(r, token);
-        else if (qn__engine_no_numbers(e->model->file, &err))
-            qn__request_fail(r, &err);
-    }
+    else
+        speak(e, r);
 }
 
 qn_status qn__engine_no_numbers(const char *where, qn_err *err)
@@ -217,33 +332,49 @@ qn_status qn__engine_no_numbers(const char *where, qn_err *err)
                     "the model computed logits that are not numbers; the file is damaged, download or convert it again");
 }
 
+static void look_back(qn_engine *e)
+{
+    qn_step_stats *l = &e->last_step;
+    for (const qn_request *r = e->first; r; r = r->next) {
+        if (r->phase == QN_READING) {
+            l->prefill += r->n_rows;
+            l->depth += r->n_rows * ((double)r->seq->n_done + 0.5 * r->n_rows);
+        } else {
+            l->decode += r->n_rows;
+            l->drafted += r->n_guess;
+        }
+    }
+    if (l->prefill)
+        l->depth /= l->prefill;
+}
+
 qn_status qn__engine_step(qn_engine *e, qn_err *err)
 {
     double start = qn__now();
-    admit(e, start);
     e->last_step = (qn_step_stats){0};
     /* A step that was abandoned half-way has left recurrent states advanced in some layers and not in others, and nothing
      * brings them back (pages are simply written again): such a step runs to its end. */
     qn_step step = {.rows = e->rows, .pages = e->tables, .states = e->states, .logits = e->logits,
                     .cancelled = e->state_bytes ? NULL : step_cancelled, .cancel_arg = e};
-    plan(e, &step);
+    qn__engine_admit(e, start);
+    while (!plan(e, &step))
+        ;
     if (step.n_rows == 0)
         return QN_OK;
+    look_back(e);
     qn_status st = qn__context_step(e->context, &step, err);
-    double seconds = qn__now() - start;
-    e->last_step.seconds = seconds;
-    for (const qn_request *r = e->first; r; r = r->next)
-        *(r->phase == QN_READING ? &e->last_step.prefill : &e->last_step.decode) += r->n_rows;
+    double seconds = e->last_step.seconds = qn__now() - start;
     if (st == QN_ECANCELLED) { /* the next step's admit ends whom it concerns */
         for (qn_request *r = e->first; r; r = r->next) {
             if (r->n_rows)
-                *(r->phase == QN_READING ? &r->timings.prefill_s : &r->timings.decode_s) += seconds;
+                *(r->timings.generated_tokens == 0 ? &r->timings.prefill_s : &r->timings.decode_s) += seconds;
             r->n_rows = 0;
         }
         return QN_OK;
     }
     if (st)
         return st;
+    qn__cost_learn(&e->cost, e->last_step.prefill, e->last_step.depth, e->last_step.decode, seconds);
     for (qn_request *r = e->first, *next; r; r = next) {
         next = r->next;
         if (r->n_rows)

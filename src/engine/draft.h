@@ -1,0 +1,41 @@
+/* draft.h - guessing what comes next from what was there before: edits mostly copy.
+ *
+ * The tokens so far are indexed by their runs of 4 and of 2. Where the last few tokens occurred before, what followed them there
+ * is the guess; as long as it is right it is followed, wherever the step's own rows end:
+ *
+ *   ... a b c d e f g ... x a b c | d' ?        run: how many of the last tokens agree (here 3), src: the place of d
+ *           src ^ (guess: d e f ...)
+ *
+ * How often a guess is right depends on its run; that is counted for each class of runs, also for guesses that nobody verified
+ * ahead of time, so backing off and coming back cost nothing. */
+#ifndef QN_ENGINE_DRAFT_H
+#define QN_ENGINE_DRAFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { QN_DRAFT_MOST = 24, QN_DRAFT_CLASSES = 6 };
+
+typedef struct qn_grams {
+    int32_t *head; /* [1 << bits], by hash: the last place behind such a run; -1: none */
+    int bits;
+} qn_grams;
+
+typedef struct qn_drafter {
+    qn_grams grams[2];
+    int32_t *prev[2];  /* [cap]: the place before that with the same hash */
+    size_t cap, n;     /* tokens indexed */
+    size_t src, run;   /* the guess; run 0: none */
+    size_t lost;       /* where the last guess went wrong: an edit goes on near it; 0: none */
+    float right[QN_DRAFT_CLASSES];
+} qn_drafter;
+
+void qn__drafter_init(qn_drafter *d);
+void qn__drafter_free(qn_drafter *d);
+/* tokens[0..n): what d has seen before, and more. False when memory is lacking: then there are no guesses any more. */
+bool qn__drafter_see(qn_drafter *d, const int32_t *tokens, size_t n);
+/* Up to `most` tokens that may come next, and for each the probability that it and all before it do. */
+int qn__drafter_guess(const qn_drafter *d, const int32_t *tokens, size_t n, int most, int32_t *out, double *p);
+
+#endif
