@@ -1,0 +1,177 @@
+/* test_suites.c - published suites are read, and their own solutions pass their own tests in the sandbox; nothing else does (planted
+ * fault: a body that does nothing must fail). Reads ../shared/data; takes every k-th problem so that it ends soon: with
+ * QUERN_ALL_PROBLEMS=1 all of them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "services/eval/sandbox.h"
+#include "services/eval/suite.h"
+
+static qn_sandbox *box;
+
+static const char *shared(void)
+{
+    const char *s = getenv("SHARED");
+    return s && *s ? s : "../shared";
+}
+
+/* 1 passed, 0 failed, -1 cannot be run here. */
+static int judge(const qn_suite *s, const qn_problem *p, const char *completion, bool block, char *why, size_t cap)
+{
+    const qn_language *l = qn__language(p->language);
+    qn_buf program = {0};
+    qn_process_result r = {0};
+    qn_err err = {0};
+    qn_slice code = {completion, strlen(completion)};
+    if (!l)
+        return -1;
+    if (block ? qn__suite_program_of_block(s, p, code, &program, &err) : qn__suite_program(s, p, code.p, code.n, &program, &err))
+        fail_msg("%s: %s", p->id, err.what);
+    if (qn__sandbox_run(box, &(qn_sandbox_limits){.wall_s = 30}, l->file, program.data, program.n, l->command, &r, &err))
+        fail_msg("%s: %s", p->id, err.what);
+    bool ok = r.end == QN_PROCESS_EXITED && r.code == 0;
+    (void)snprintf(why, cap, "end %d code %d: %.*s", r.end, r.code, (int)(r.err.n > 300 ? 300 : r.err.n),
+                   r.err.data ? r.err.data + (r.err.n > 300 ? r.err.n - 300 : 0) : "");
+    qn__process_result_free(&r);
+    qn__buf_free(&program);
+    return ok;
+}
+
+static qn_suite *open_suite(const char *file)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/data/%s", shared(), file);
+    FILE *f = fopen(path, "rb");
+    if (!f) {
+        print_message("skipped: %s is not there\n", path);
+        skip();
+    }
+    (void)fclose(f);
+    qn_err err = {0};
+    qn_suite *s = NULL;
+    if (!box && qn__sandbox_open(&box, &err)) {
+        print_message("skipped: %s\n", err.what);
+        skip();
+    }
+    if (qn__suite_open(path, &s, &err))
+        fail_msg("%s: %s", err.where, err.what);
+    return s;
+}
+
+/* Known to fail with their own solutions: the canonical answer is too slow or the tests need what a sandbox has not. */
+static void canonical(const char *file, size_t step, size_t allowed)
+{
+    qn_suite *s = open_suite(file);
+    size_t n = 0, passed = 0, idle_passed = 0, idle = 0;
+    char why[400];
+    if (getenv("QUERN_ALL_PROBLEMS"))
+        step = 1;
+    for (size_t i = 0; i < qn__suite_size(s); i += step) {
+        const qn_problem *p = qn__suite_get(s, i);
+        assert_non_null(p->canonical);
+        int ok = judge(s, p, p->canonical, false, why, sizeof why);
+        n++;
+        passed += ok == 1;
+        if (ok != 1)
+            print_error("%s: %s\n", p->id, why);
+        if (n % 8 == 1 && *p->entry) {
+            idle++;
+            idle_passed += judge(s, p, "    return None\n", false, why, sizeof why) == 1;
+        }
+    }
+    print_message("figure: %s: %zu of %zu own solutions pass, %zu of %zu that do nothing\n", qn__suite_name(s), passed, n, idle_passed, idle);
+    qn__suite_close(s);
+    assert_true(passed + allowed >= n);
+    assert_int_equal(idle_passed, 0);
+}
+
+static void test_humaneval(void **state) { (void)state; canonical("humaneval/HumanEval.jsonl.gz", 4, 0); }
+static void test_plus(void **state) { (void)state; canonical("evalplus/HumanEvalPlus.jsonl.gz", 8, 0); }
+static void test_mbpp(void **state) { (void)state; canonical("mbpp/mbpp.jsonl.gz", 25, 0); }
+static void test_sanitized(void **state) { (void)state; canonical("mbpp/sanitized-mbpp.json", 20, 0); }
+static void test_infilling(void **state) { (void)state; canonical("humaneval-infilling/HumanEval-RandomSpanInfillingLight.jsonl.gz", 8, 0); }
+
+static void test_languages(void **state)
+{
+    (void)state;
+    static const struct { const char *file, *id, *right, *wrong; } t[] = {
+        {"multipl-e/humaneval-cpp.jsonl.gz", "HumanEval_23_strlen", "    return string.size();\n", "    return 1;\n"},
+        {"multipl-e/humaneval-js.jsonl.gz", "HumanEval_23_strlen", "  return string.length;\n}\n", "  return 1;\n}\n"},
+        {"multipl-e/humaneval-pl.jsonl.gz", "HumanEval_23_strlen", "    my ($s) = @_;\n    return length $s;\n}\n", "    return 1;\n}\n"},
+        {"multipl-e/humaneval-sh.jsonl.gz", "HumanEval_23_strlen", "    echo \"${#1}\"\n", "    echo 1\n"},
+    };
+    char why[400];
+    size_t ran = 0;
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        qn_suite *s = open_suite(t[i].file);
+        for (size_t k = 0; k < qn__suite_size(s); k++) {
+            const qn_problem *p = qn__suite_get(s, k);
+            qn_process_result r = {0};
+            if (strcmp(p->id, t[i].id) != 0)
+                continue;
+            assert_int_equal(qn__sandbox_run(box, &(qn_sandbox_limits){0}, "x", "", 0, qn__language(p->language)->check, &r, NULL), QN_OK);
+            bool there = r.end == QN_PROCESS_EXITED && r.code == 0;
+            qn__process_result_free(&r);
+            if (!there)
+                continue;
+            ran++;
+            if (judge(s, p, t[i].right, false, why, sizeof why) != 1)
+                fail_msg("%s: %s: %s", t[i].file, p->id, why);
+            assert_int_equal(judge(s, p, t[i].wrong, false, why, sizeof why), 0);
+        }
+        qn__suite_close(s);
+    }
+    print_message("figure: MultiPL-E: right and wrong answers told apart in %zu languages\n", ran);
+}
+
+/* Chat answers: with a whole function, a body only, prose around, several blocks, none. */
+static void test_extract(void **state)
+{
+    (void)state;
+    const qn_problem p = {.entry = "add", .language = "python"};
+    static const struct { const char *answer, *code; } t[] = {
+        {"Here:\n```python\ndef add(a, b):\n    return a + b\n```\nDone.", "def add(a, b):\n    return a + b\n"},
+        {"```\nx = 1\nlonger = 2\nlongest = 3\n```\nand\n```python\ndef add(a): pass\n```", "def add(a): pass\n"},
+        {"    return a + b\n", "    return a + b\n"},
+        {"```python\ndef add(a, b):\n    return a + b\n", "def add(a, b):\n    return a + b\n"}, /* cut off */
+        {"no `add` ``` inside a line", "no `add` ``` inside a line"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        qn_slice code = {0};
+        assert_true(qn__suite_extract(&p, t[i].answer, strlen(t[i].answer), &code));
+        assert_int_equal(code.n, strlen(t[i].code));
+        assert_memory_equal(code.p, t[i].code, code.n);
+    }
+    qn_slice code;
+    assert_false(qn__suite_extract(&p, " \n", 2, &code));
+    assert_false(qn__suite_extract(&p, "```python\n```", 13, &code));
+}
+
+static void test_block(void **state)
+{
+    (void)state;
+    qn_suite *s = open_suite("humaneval/HumanEval.jsonl.gz");
+    const qn_problem *p = qn__suite_get(s, 2); /* truncate_number */
+    char why[400];
+    assert_int_equal(judge(s, p, "def truncate_number(number: float) -> float:\n    return number % 1.0\n", true, why, sizeof why), 1);
+    assert_int_equal(judge(s, p, "    return number % 1.0\n", true, why, sizeof why), 1);
+    assert_int_equal(judge(s, p, "def truncate_number(number):\n    return number\n", true, why, sizeof why), 0);
+    qn__suite_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_extract), cmocka_unit_test(test_block), cmocka_unit_test(test_humaneval), cmocka_unit_test(test_plus),
+        cmocka_unit_test(test_mbpp), cmocka_unit_test(test_sanitized), cmocka_unit_test(test_infilling), cmocka_unit_test(test_languages)};
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    qn__sandbox_close(box);
+    return rc;
+}
