@@ -351,21 +351,23 @@ QN_API void qn_tools_close(qn_tools *t);
 QN_API const qn_grammar *qn_tools_grammar(const qn_tools *t);
 QN_API const char *qn_tools_dialect(const qn_tools *t);
 
-/* Takes a model's output apart as it streams: reasoning, text, calls. */
+/* Takes a model's output apart as it streams: reasoning, text, calls. What looks like a call and cannot be read as one is text; a call
+ * that turns out to be malformed behind its name ends without CALL_END, and the rest is text. Bytes that are no UTF-8 become U+FFFD.
+ * White space between text, reasoning and calls that belongs to their markers is in no part. */
 typedef struct qn_reply qn_reply;
 
 typedef enum qn_part_kind {
     QN_PART_REASONING, QN_PART_TEXT,
     QN_PART_CALL,      /* a call begins: name, and the id if the dialect has ids */
     QN_PART_ARGUMENTS, /* its next piece of JSON text */
-    QN_PART_CALL_END   /* its arguments are complete; `text` is the exact sampled text of the whole call */
+    QN_PART_CALL_END   /* its arguments are complete and valid JSON; `text` is the exact sampled text of the whole call */
 } qn_part_kind;
 
 typedef struct qn_part {
     qn_part_kind kind;
     int32_t call;     /* 0, 1, ... */
-    const char *name; /* CALL; terminated */
-    const char *id;   /* CALL; NULL when the dialect has none */
+    const char *name; /* CALL, CALL_END; terminated */
+    const char *id;   /* CALL; NULL when the dialect has none there. CALL_END: also one that stood behind the arguments */
     const char *text; /* whole UTF-8 characters; not terminated; valid during the call */
     size_t n;
 } qn_part;

@@ -1,0 +1,135 @@
+/* tools.c - tools and replies of the public API: a model's template decides the dialect, its tokenizer binds the grammar. */
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "engine/model.h"
+#include "text/toolcall/parse.h"
+
+struct qn_tools {
+    qn_calls *calls;
+    qn_tool_choice choice;
+};
+
+struct qn_reply {
+    qn_parse *parse;
+    qn_thinking thinking[QN_MAX_THINKING];
+};
+
+/* ---- tools ---- */
+
+static bool token_text(const qn_tokenizer *t, int32_t id, char **out)
+{
+    if (!t || id < 0 || id >= qn__tokenizer_info(t)->n_vocab)
+        return true;
+    qn_slice s = qn__token_text(t, id);
+    return (*out = qn__strndup(s.p, s.n)) != NULL;
+}
+
+static qn_status detect(const qn_model *m, qn_calls *c, const char *dialect, qn_err *err)
+{
+    qn_status st;
+    char *bos = NULL, *eos = NULL;
+    qn_slice source = qn__model_template(m);
+    qn_probe probe = {.template = m->template, .source = source.p, .n_source = source.n, .in.now = (int64_t)time(NULL)};
+    const qn_tokenizer_info *info = m->tokenizer ? qn__tokenizer_info(m->tokenizer) : NULL;
+    if (info && (!token_text(m->tokenizer, info->bos, &bos) || !token_text(m->tokenizer, info->eos, &eos))) {
+        st = qn__fail_mem(err, "tools");
+        goto out;
+    }
+    probe.in.bos = bos;
+    probe.in.eos = eos;
+    st = qn__calls_detect(c, &probe, dialect, err);
+out:
+    qn_free(bos);
+    qn_free(eos);
+    return st;
+}
+
+qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools **out, qn_err *err)
+{
+    qn_status st;
+    qn_tools *t = qn__calloc(1, sizeof *t);
+    if (!t)
+        return qn__fail_mem(err, "tools");
+    t->choice = o->choice;
+    st = qn__calls_open(o->tools_json, &t->calls, err);
+    if (st)
+        goto out;
+    if (o->choice == QN_TOOLS_NAMED && (!o->name || !qn__calls_find(t->calls, o->name, strlen(o->name)))) {
+        st = qn__fail(err, QN_EINVAL, "tool_choice", "names \"%.80s\", which is not among the tools", o->name ? o->name : "");
+        goto out;
+    }
+    if (!t->calls->n_tools && (o->choice == QN_TOOLS_REQUIRED)) {
+        st = qn__fail(err, QN_EINVAL, "tool_choice", "requires a call, but no tools are given");
+        goto out;
+    }
+    st = detect(m, t->calls, o->dialect, err);
+    if (o->choice == QN_TOOLS_NONE)
+        t->calls->n_tools = 0; /* what looks like a call is text */
+out:
+    if (st)
+        qn_tools_close(t);
+    else
+        *out = t;
+    return st;
+}
+
+void qn_tools_close(qn_tools *t)
+{
+    if (!t)
+        return;
+    qn__calls_close(t->calls);
+    qn_free(t);
+}
+
+const qn_grammar *qn_tools_grammar(const qn_tools *t)
+{
+    (void)t;
+    return NULL;
+}
+
+const char *qn_tools_dialect(const qn_tools *t)
+{
+    return t->calls->dialect->name;
+}
+
+/* ---- replies ---- */
+
+qn_status qn_reply_open(const qn_model *m, const qn_tools *tools, const char *prompt, size_t n_prompt, qn_reply **out, qn_err *err)
+{
+    qn_reply *r = qn__calloc(1, sizeof *r);
+    if (!r)
+        return qn__fail_mem(err, "reply");
+    qn_slice source = qn__model_template(m);
+    size_t n = qn__thinking_of(source.p, source.n, r->thinking);
+    const qn_dialect *d = tools ? tools->calls->dialect : NULL;
+    /* Channels are a form of reasoning, too. */
+    if (!d && source.p && memmem(source.p, source.n, "<|channel|>analysis", 19))
+        d = &qn__dialect_harmony;
+    qn_status st = qn__parse_open(tools ? tools->calls : NULL, d, r->thinking, n, prompt, n_prompt, &r->parse, err);
+    if (st) {
+        qn_free(r);
+        return st;
+    }
+    *out = r;
+    return QN_OK;
+}
+
+void qn_reply_close(qn_reply *r)
+{
+    if (!r)
+        return;
+    qn__parse_close(r->parse);
+    qn_free(r);
+}
+
+qn_status qn_reply_put(qn_reply *r, const char *text, size_t n, void (*part)(void *arg, const qn_part *p), void *arg, qn_err *err)
+{
+    return qn__parse_put(r->parse, text, n, part, arg, err);
+}
+
+qn_status qn_reply_end(qn_reply *r, void (*part)(void *arg, const qn_part *p), void *arg, qn_err *err)
+{
+    return qn__parse_end(r->parse, part, arg, err);
+}
