@@ -383,6 +383,50 @@ QN_API qn_status qn_reply_put(qn_reply *r, const char *text, size_t n, void (*pa
 /* The output has ended: what was held back comes. A call that is not complete gets no CALL_END. */
 QN_API qn_status qn_reply_end(qn_reply *r, void (*part)(void *arg, const qn_part *p), void *arg, qn_err *err);
 
+/* ---- a server -------------------------------------------------------------------------------------------------- */
+
+/* Serves models over HTTP in the protocols that editors and agents speak. */
+typedef struct qn_server qn_server;
+
+typedef struct qn_server_options {
+    const char *const *models; /* paths; NULL or "embedded" among them: the one in the library. The first is the default */
+    size_t n_models;           /* 0: the embedded one */
+    qn_engine_options engine;  /* of each */
+    qn_scheduler_options scheduler;
+    uint64_t memory;           /* bytes that all loaded models may take; those not in use make room. 0: no limit */
+    bool preload;              /* load the first before the first request */
+    const char *host;          /* a numeric address; NULL: 127.0.0.1 */
+    int32_t port;              /* 0: any free one */
+    int32_t ollama_port;       /* a second port for clients that look there; -1: none, 0: any free one */
+    const char *const *keys;   /* clients must show one; copied as hashes */
+    size_t n_keys;
+    bool insecure;             /* listen beyond this machine without a key */
+    const char *const *origins; /* web pages that may call: "https://example.org", or "*". None: only pages of this server */
+    size_t n_origins;
+    const char *const *hosts;  /* names in Host beside addresses of this machine and localhost */
+    size_t n_hosts;
+    const char *cert, *key;    /* files with PEM: TLS. NULL: none */
+    float temperature, top_p, min_p; /* where a request names none */
+    uint64_t body_limit;       /* bytes; 0: 32 MiB */
+    int32_t idle_s;            /* connections without a request are closed after; 0: 120 */
+    double drain_s;            /* how long qn_server_wait lets running requests end; 0: 30 */
+    bool log_prompts;
+    void (*log)(void *arg, const char *line); /* a JSON object, terminated, for each request and event; any thread. NULL: none */
+    void *log_arg;
+} qn_server_options;
+
+QN_API void qn_server_options_init(qn_server_options *o);
+/* Listens when it returns. Errors: QN_EINVAL (an address beyond this machine without a key, names given twice), QN_EIO (the
+ * port is taken, files), QN_EUNSUPPORTED (TLS), and those of opening a model. */
+QN_API qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *err);
+/* Ports listened on; `ollama` may be NULL. */
+QN_API int32_t qn_server_port(const qn_server *s, int32_t *ollama);
+/* Returns when qn_server_stop was called, no new request is taken, and the running ones have ended or drain_s is over. */
+QN_API void qn_server_wait(qn_server *s);
+/* From any thread or a signal handler. A second time: what runs is ended at once. */
+QN_API void qn_server_stop(qn_server *s);
+QN_API void qn_server_close(qn_server *s);
+
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_pooling {

@@ -315,3 +315,23 @@ void term_file_abort(term_file *t)
     free(t->target);
     memset(t, 0, sizeof *t);
 }
+
+/* ---- stopping ---------------------------------------------------------------------------------------------------- */
+
+static void (*stop_call)(void *arg);
+static void *stop_arg;
+
+static void on_end_asked(int number)
+{
+    (void)number;
+    stop_call(stop_arg);
+}
+
+void term_on_stop(void (*f)(void *arg), void *arg)
+{
+    const struct sigaction a = {.sa_handler = on_end_asked, .sa_flags = SA_RESTART};
+    stop_call = f;
+    stop_arg = arg;
+    (void)sigaction(SIGINT, &a, NULL);
+    (void)sigaction(SIGTERM, &a, NULL);
+}

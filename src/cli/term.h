@@ -27,6 +27,8 @@ void term_release(void);
 /* While caught, each Ctrl-C also calls f(arg) from the handler, on the main thread (the library's take no signals); NULL ends that. f must be safe
  * there. */
 void term_on_interrupt(void (*f)(void *arg), void *arg);
+/* From now on Ctrl-C and SIGTERM call f(arg), from the handler, instead of ending the process. f must be safe there. */
+void term_on_stop(void (*f)(void *arg), void *arg);
 bool term_interrupted(void); /* Ctrl-C was pressed since the last take */
 bool term_take_interrupt(void);
 /* The process was stopped (Ctrl-Z) and goes on: the line must be drawn again. Takes the news. */

@@ -1,0 +1,67 @@
+/* models.h - the models that are served: names, loading on demand, memory.
+ *
+ * A model is loaded when it is first asked for and stays until its memory is needed for another; one that is in use is never
+ * closed. Two that ask for the same model at once wait for one load; a load that does not fit waits until those in use are free,
+ * and not for ever. */
+#ifndef QN_SERVICES_API_MODELS_H
+#define QN_SERVICES_API_MODELS_H
+
+#include "base/thread.h"
+#include "quern.h"
+
+struct api_server;
+struct api_error;
+
+typedef enum api_model_state { API_MODEL_IDLE, API_MODEL_LOADING, API_MODEL_READY } api_model_state;
+
+typedef struct api_model {
+    char *name;  /* what clients call it */
+    char *alias; /* another name, or NULL */
+    char *path;  /* NULL: the one in the library */
+    int64_t modified; /* Unix time of the file */
+    uint64_t file_bytes;
+    api_model_state state;
+    int users;
+    uint64_t last_used; /* count of uses of all */
+    uint64_t loads;
+    double load_s;
+    /* READY: */
+    qn_model *model;
+    qn_engine *engine;
+    qn_scheduler *scheduler;
+    qn_model_info info;
+    qn_engine_info engine_info;
+    uint64_t memory; /* what it is taken to need */
+} api_model;
+
+typedef struct api_models_options {
+    const char *const *paths; /* first: the default */
+    size_t n_paths;
+    qn_engine_options engine;
+    qn_scheduler_options scheduler;
+    uint64_t memory;  /* budget of all together; 0: none */
+    double wait_s;    /* for memory, or for a load; 0: 120 */
+} api_models_options;
+
+typedef struct api_models {
+    api_models_options o;
+    qn_lock lock;
+    qn_cond changed;
+    api_model *list;
+    size_t n;
+    uint64_t uses;
+    uint64_t memory_used;
+    bool closing;
+} api_models;
+
+qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *err);
+void api_models_close(api_models *m);
+/* The model of that name; NULL when none is. With one model every name means it. NULL name: the default. */
+api_model *api_model_find(api_models *m, const char *name);
+/* Load it if need be and hold it. Waits; not for a network thread. */
+qn_status api_model_hold(api_models *m, api_model *one, qn_err *err);
+/* Hold it if it is ready. */
+bool api_model_hold_ready(api_models *m, api_model *one);
+void api_model_release(api_models *m, api_model *one);
+
+#endif

@@ -1,0 +1,45 @@
+/* serve.h - a server: what all requests share. The public side is qn_server_* in quern.h. */
+#ifndef QN_SERVICES_API_SERVE_H
+#define QN_SERVICES_API_SERVE_H
+
+#include <stdatomic.h>
+
+#include "services/api/ask.h"
+#include "services/api/models.h"
+#include "services/http/server.h"
+
+enum { API_KEYS_MAX = 64, API_SALT = 16 };
+
+/* Totals since the start. */
+typedef struct api_totals {
+    atomic_uint_least64_t requests, errors, gone, prompt_tokens, cached_tokens, generated_tokens;
+} api_totals;
+
+struct api_server {
+    struct {
+        float temperature, top_p, min_p; /* where a request names none */
+    } o;
+    api_models models;
+    http_server *http;
+    int bell;
+    int ports[2];  /* listened on; 0: not */
+    bool log_prompts;
+    void (*log)(void *arg, const char *line);
+    void *log_arg;
+    double started;
+    api_totals totals;
+};
+
+/* n letters and digits that nobody can guess, terminated. */
+void api_make_id(api_server *s, char *out, size_t n);
+uint64_t api_random(api_server *s);
+/* Count an ask that ended. */
+void api_account(const api_ask *a);
+
+/* routes.c: what the HTTP room calls */
+void api_head(void *server, http_exchange *x);
+void api_handle(void *server, http_exchange *x);
+void api_refuse_http(void *server, http_exchange *x, int status, const char *why);
+void api_done(void *server, http_exchange *x, int status, uint64_t sent, bool gone);
+
+#endif
