@@ -1,5 +1,6 @@
-/* kernels.c - how fast the kernels are, one thread: GB/s of weights for one token (beside what this thread reads at
- * all), GOP/s for a prompt, and attention, per type and level. Medians. */
+/* kernels.c - how fast the kernels are, one thread: GB/s of weights for one token from memory (beside what this thread
+ * reads at all) and from cache, GOP/s for 8 tokens and for a prompt, of weights as they lie in the file and packed; and
+ * attention. Per type and level. Medians. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "kernels/kernels.h"
+#include "kernels/pack.h"
 
-enum { K = 1536, PROMPT = 512, PROMPT_ROWS = 512, RUNS = 5 };
+enum { K = 1536, PROMPT = 512, PROMPT_ROWS = 512, FEW = 8, RUNS = 5 };
 static const size_t STREAM = (size_t)448 << 20; /* bytes of weights: more than caches hold */
 
 static unsigned char *weights, *acts;
@@ -70,40 +72,47 @@ static double one_matmul(void *arg)
     return qn__now() - t;
 }
 
-static void matmuls(const qn_kernels *k, qn_type type)
+/* The median's seconds for `rows` rows and `tokens` tokens. */
+static double timed(job *j, int rows, int tokens, int runs)
+{
+    j->m.rows = rows;
+    j->m.tokens = tokens;
+    j->m.y_stride = (size_t)rows;
+    return median(one_matmul, j, runs);
+}
+
+/* MXFP4's scales would be denormals or infinities, which are slow. */
+static void tame(const qn_kernels *k, size_t row, bool packed)
+{
+    size_t across = packed ? (size_t)k->lanes : 1, block = 17 * across;
+    (void)row;
+    for (size_t i = 0; i + block <= STREAM; i += block)
+        memset(weights + i, 120, across);
+}
+
+static void matmuls(const qn_kernels *k, qn_type type, bool packed)
 {
     const qn_type_info *info = qn__type_info(type);
     qn_act act = k->act[type];
     size_t row = K / info->block * info->bytes, stride = qn__act_bytes(act, K);
     bool slow = k->level == QN_CPU_REF;
-    int rows = (int)((slow ? STREAM / 64 : STREAM) / row), tokens = slow ? 8 : PROMPT;
-    for (size_t i = 0; type == QN_MXFP4 && i + 17 <= STREAM; i += 17)
-        weights[i] = 120; /* else its scales are denormals or infinities, which are slow */
+    int rows = (int)((slow ? STREAM / 64 : STREAM) / row) / 64 * 64, tokens = slow ? 8 : PROMPT;
+    if (type == QN_MXFP4)
+        tame(k, row, packed);
     for (int t = 0; t < PROMPT; t++) {
         float v[K];
         for (int i = 0; i < K; i++)
             v[i] = (float)((i + t) * 7 % 255 - 127) * 0.01f;
         k->prepare[act](v, acts + (size_t)t * stride, K);
     }
-    job j = {k,
-             type,
-             {.w = weights,
-              .w_stride = row,
-              .x = acts,
-              .x_stride = stride,
-              .y = out,
-              .y_stride = (size_t)rows,
-              .k = K,
-              .rows = rows,
-              .tokens = 1}};
-    double decode = median(one_matmul, &j, slow ? 1 : 3);
-    double bytes = (double)row * rows;
-    j.m.rows = PROMPT_ROWS;
-    j.m.tokens = tokens;
-    j.m.y_stride = PROMPT_ROWS;
-    double prefill = median(one_matmul, &j, slow ? 1 : RUNS);
-    printf("%-7s %-6s %8.2f GB/s %9.1f GOP/s %8.2f x\n", qn__cpu_name(k->level), info->name, bytes / decode * 1e-9,
-           2.0 * K * PROMPT_ROWS * tokens / prefill * 1e-9, decode / rows / (prefill / PROMPT_ROWS / tokens));
+    job j = {
+        k, type, {.w = weights, .w_stride = row, .packed = packed, .x = acts, .x_stride = stride, .y = out, .k = K}};
+    double memory = timed(&j, rows, 1, slow ? 1 : 3);
+    double cache = timed(&j, PROMPT_ROWS, 1, RUNS), few = timed(&j, PROMPT_ROWS, FEW, RUNS);
+    double prompt = timed(&j, PROMPT_ROWS, tokens, slow ? 1 : RUNS), mass = (double)row * PROMPT_ROWS;
+    printf("%-7s %-7s %-6s %8.2f GB/s %8.2f cached %9.1f GOP/s of %d %9.1f of %d\n", qn__cpu_name(k->level), info->name,
+           packed ? "packed" : "", (double)row * rows / memory * 1e-9, mass / cache * 1e-9,
+           2.0 * K * PROMPT_ROWS * FEW / few * 1e-9, FEW, 2.0 * K * PROMPT_ROWS * tokens / prompt * 1e-9, tokens);
 }
 
 typedef struct attention_job {
@@ -176,13 +185,18 @@ int main(int argc, char **argv)
         return 1;
     }
     fill();
-    printf("one thread, k = %d; 1 token: GB/s of weights; %d tokens: GOP/s, and how much cheaper a token is\n", K,
+    printf("one thread, k = %d; 1 token: GB/s of weights from memory and from cache; %d and %d tokens: GOP/s\n", K, FEW,
            PROMPT);
     printf("reading alone: %.2f GB/s\n", (double)STREAM / median(read_all, &sink, 3) * 1e-9);
     for (int l = levels - 1; l >= 0; l--)
-        for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-            if (argc < 2 || strcmp(argv[1], qn__type_info(types[i])->name) == 0)
-                matmuls(qn__kernels((qn_cpu)l), types[i]);
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+            const qn_kernels *k = qn__kernels((qn_cpu)l);
+            if (argc > 1 && strcmp(argv[1], qn__type_info(types[i])->name) != 0)
+                continue;
+            matmuls(k, types[i], false);
+            if (k->lanes && qn__pack_has(types[i]))
+                matmuls(k, types[i], true);
+        }
     for (int l = levels - 1; l >= 0 && argc < 2; l--)
         for (int kv = 0; kv < QN__KV__COUNT; kv++) {
             attention(qn__kernels((qn_cpu)l), 6, (qn_kv)kv);

@@ -66,7 +66,8 @@ typedef struct qn_model qn_model;
 typedef enum qn_open {
     QN_OPEN_HEADER, /* metadata and tensor table only: reads just the header */
     QN_OPEN_VOCAB,  /* and the tokenizer */
-    QN_OPEN_FULL    /* and the weights, bound to their recipe; the file stays mapped, nothing is copied */
+    QN_OPEN_FULL    /* and the weights, bound to their recipe; the file stays mapped, nothing is copied until an
+                     * engine repacks */
 } qn_open;
 
 /* Open a GGUF file (or the first part of a split one). `path` NULL or "embedded": the model linked into the library.
@@ -140,6 +141,9 @@ typedef struct qn_engine_options {
     int32_t max_seqs;  /* sequences running together; 0: 8 */
     qn_kv_type kv;
     const char *cpu;   /* "ref", "avx2", "avx512", "amx" (ARM: "neon", "i8mm") or NULL: QUERN_CPU, then the best the machine has */
+    bool no_repack;    /* weights stay in the file's map, which processes share and memory may evict: slower. Else they are laid
+                        * out for the level's registers in memory of their own, where that fits; the file's pages are let go.
+                        * Engines of one model share it. The results are the same bytes */
 } qn_engine_options;
 
 QN_API void qn_engine_options_init(qn_engine_options *o);
@@ -153,6 +157,7 @@ typedef struct qn_engine_info {
     const char *cpu;    /* the level in use; static */
     uint64_t kv_bytes_per_token;
     uint64_t kv_bytes;  /* pages allocated now */
+    uint64_t packed_bytes; /* of repacked weights; 0: they stay in the file's map */
 } qn_engine_info;
 QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
 

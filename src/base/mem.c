@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -112,6 +113,28 @@ void *qn__alloc_aligned(size_t n)
 void qn__free_aligned(void *p)
 {
     free(p);
+}
+
+/* The number after `key` in a small file of the system's; SIZE_MAX when there is none. */
+static size_t system_number(const char *path, const char *key)
+{
+    char text[2048];
+    unsigned long long v;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return SIZE_MAX;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    text[n] = 0;
+    const char *at = strstr(text, key);
+    return at && sscanf(at + strlen(key), "%llu", &v) == 1 && v <= SIZE_MAX / 1024 ? (size_t)v : SIZE_MAX;
+}
+
+size_t qn__memory_available(void)
+{
+    size_t kib = system_number("/proc/meminfo", "MemAvailable:"), bound = system_number("/sys/fs/cgroup/memory.max", "");
+    size_t free_bytes = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
+    return free_bytes < bound ? free_bytes : bound;
 }
 
 struct qn__arena_block {

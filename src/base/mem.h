@@ -37,6 +37,10 @@ size_t qn__alloc_peak_take(void);
 void *qn__alloc_aligned(size_t n);
 void qn__free_aligned(void *p);
 
+/* Bytes that may still be taken without swapping, as the system tells: free memory, caches, a container's bound. SIZE_MAX
+ * where it does not tell. */
+size_t qn__memory_available(void);
+
 /* Arena: many small things with one lifetime.
  *
  *   arena -> [block 2: used ....... free] -> [block 1: full] -> NULL

@@ -19,6 +19,7 @@ typedef struct bench_options {
     bench_list prompts, outputs, depths, seqs, threads, kvs; /* threads empty: the default */
     int32_t runs, chunk;
     const char *cpu;
+    bool no_repack;
     bench_form form;
     bool quiet;
 } bench_options;

@@ -18,7 +18,7 @@ static const char *const kv_names[] = {"f16", "f32", "q8_0"};
 typedef struct bench_words {
     const char *prompts, *outputs, *depths, *seqs, *threads, *kvs, *cpu;
     int32_t runs, chunk;
-    bool csv, markdown, json, quiet;
+    bool csv, markdown, json, quiet, no_repack;
 } bench_words;
 
 /* Everything of one run of the command. */
@@ -93,6 +93,7 @@ static int open_engine(const bench *b, int32_t threads, int32_t kv, qn_engine **
     o.n_chunk = b->o->chunk;
     o.kv = (qn_kv_type)kv;
     o.cpu = b->o->cpu;
+    o.no_repack = b->o->no_repack;
     o.max_seqs = 1;
     for (size_t i = 0; i < b->n_tests; i++) {
         const int32_t n = b->tests[i].depth + b->tests[i].n + 2;
@@ -320,6 +321,7 @@ static int understand(const cli_command *c, const bench_words *w, bench_options 
     o->runs = w->runs;
     o->chunk = w->chunk;
     o->cpu = w->cpu;
+    o->no_repack = w->no_repack;
     o->quiet = w->quiet;
     if ((rc = parse_list(c, "-p", w->prompts, 0, TOKENS, &o->prompts)) != CLI_GO ||
         (rc = parse_list(c, "-n", w->outputs, 0, TOKENS, &o->outputs)) != CLI_GO ||
@@ -360,6 +362,7 @@ static const cli_option options[] = {
     {"--runs", "-r", CLI_INT, "5", offsetof(bench_words, runs), 1, MOST_RUNS, "runs of each; the median counts"},
     {"--chunk", NULL, CLI_INT, "N", offsetof(bench_words, chunk), 1, 65536, "prompt tokens read in one step"},
     TEXT("--cpu", NULL, "LEVEL", cpu, "kernel level (default: $QUERN_CPU, then the best that the machine has)"),
+    {"--no-repack", NULL, CLI_FLAG, NULL, offsetof(bench_words, no_repack), 0, 0, "leave the weights in the mapped file"},
     {"--csv", NULL, CLI_FLAG, NULL, offsetof(bench_words, csv), 0, 0, "comma-separated values"},
     {"--markdown", NULL, CLI_FLAG, NULL, offsetof(bench_words, markdown), 0, 0, "a table for a page"},
     {"--json", NULL, CLI_FLAG, NULL, offsetof(bench_words, json), 0, 0, "one JSON object"},

@@ -9,6 +9,7 @@ typedef struct cli_engine {
     int32_t ctx, threads, chunk;
     int kv; /* qn_kv_type */
     const char *cpu;
+    bool no_repack;
 } cli_engine;
 
 /* Rows for a command's table; `m` is the cli_engine inside its struct `type`. */
@@ -21,7 +22,9 @@ typedef struct cli_engine {
      "prompt tokens read in one step; changes the speed and never the result"}, \
     {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \
     {"--cpu", NULL, CLI_TEXT, "LEVEL", offsetof(type, m.cpu), 0, 0, \
-     "kernel level: ref, avx2, avx512 or amx, on ARM ref, neon or i8mm (default: $QUERN_CPU, then the best that the machine has)"}
+     "kernel level: ref, avx2, avx512 or amx, on ARM ref, neon or i8mm (default: $QUERN_CPU, then the best that the machine has)"}, \
+    {"--no-repack", NULL, CLI_FLAG, NULL, offsetof(type, m.no_repack), 0, 0, \
+     "leave the weights in the mapped file: slower, but shared between processes"}
 /* clang-format on */
 
 /* Check what can be checked before a file is touched. */

@@ -57,7 +57,7 @@ static qn_status open_context(const qn_engine *e, int rows, qn_context **out, qn
 {
     const qn_context_options c = {.level = e->level, .n_threads = e->o.n_threads, .max_rows = rows, .max_out = rows,
                                   .n_ctx = e->o.n_ctx, .kv = e->kv};
-    return qn__context_open(e->model->decoder, &c, out, err);
+    return qn__context_open(e->decoder, &c, out, err);
 }
 
 /* Snapshots may take a quarter of what pages may, but there are always some. */
@@ -89,7 +89,10 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
         !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
         return qn__fail_mem(err, "engine");
     e->max_rows = (int)rows;
-    return open_context(e, (int)rows, &e->context, err);
+    e->decoder = e->model->decoder;
+    if (!o->no_repack)
+        st = qn__decoder_pack(e->model->decoder, e->level, o->n_threads, &e->decoder, err);
+    return st ? st : open_context(e, (int)rows, &e->context, err);
 }
 
 qn_status qn__engine_room(qn_engine *e, size_t n, qn_err *err)
@@ -144,6 +147,7 @@ void qn_engine_close(qn_engine *e)
     while (e->first)
         qn_request_close(e->first);
     qn__context_close(e->context);
+    qn__decoder_release(e->model->decoder, e->decoder);
     qn__pages_close(e->pages);
     qn__free_aligned(e->logits);
     qn_free(e->rows);
@@ -156,5 +160,6 @@ void qn_engine_get_info(const qn_engine *e, qn_engine_info *out)
 {
     *out = (qn_engine_info){.n_ctx = e->o.n_ctx, .n_threads = e->o.n_threads, .n_vocab = e->n_vocab,
                             .n_chunk = e->o.n_chunk, .max_seqs = e->o.max_seqs, .cpu = e->o.cpu,
-                            .kv_bytes_per_token = e->page_bytes / QN_PAGE_TOKENS, .kv_bytes = qn__pages_bytes(e->pages)};
+                            .kv_bytes_per_token = e->page_bytes / QN_PAGE_TOKENS, .kv_bytes = qn__pages_bytes(e->pages),
+                            .packed_bytes = qn__decoder_packed_bytes(e->decoder)};
 }

@@ -106,6 +106,7 @@ enum { QN_DRAFT_ROWS = 24 };
 
 struct qn_engine {
     const qn_model *model;
+    const qn_decoder *decoder; /* the model's, or its packed form */
     qn_context *context;
     qn_pages *pages;
     qn_engine_options o; /* with every default filled in */

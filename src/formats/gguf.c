@@ -274,6 +274,15 @@ qn_status qn__gguf_open(const char *path, qn_gguf **out, qn_err *err)
     return s;
 }
 
+void qn__gguf_done(const qn_gguf *g, const unsigned char *p, size_t n)
+{
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        const qn_map *m = &g->parts[i].map;
+        if (m->data && p >= m->data && p < m->data + m->size)
+            qn__map_done(p, n);
+    }
+}
+
 qn_status qn__gguf_open_memory(const void *data, size_t size, const char *name, qn_gguf **out, qn_err *err)
 {
     qn_gguf *g = handle(name);

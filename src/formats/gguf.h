@@ -51,6 +51,9 @@ qn_status qn__gguf_open(const char *path, qn_gguf **out, qn_err *err);
 qn_status qn__gguf_open_memory(const void *data, size_t size, const char *name, qn_gguf **out, qn_err *err);
 void qn__gguf_close(qn_gguf *g);
 
+/* [p, p+n) of a tensor's data is not needed soon: the whole pages in it leave memory, if a file stands behind them. */
+void qn__gguf_done(const qn_gguf *g, const unsigned char *p, size_t n);
+
 const char *qn__gguf_name(const qn_gguf *g); /* path or name, for errors */
 uint32_t qn__gguf_version(const qn_gguf *g);
 uint32_t qn__gguf_alignment(const qn_gguf *g);

@@ -40,9 +40,10 @@
 static const qn_kernels tables[] = {
     [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
 #if defined(__x86_64__)
-    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .span = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
-    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .lanes = 8, .span = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
+    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, .lanes = 16, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
     [QN_CPU_AMX] = {.level = QN_CPU_AMX,
+                    .lanes = 16,
                     .span = 256,
                     ACTS,
                     .matmul = {QN_FLOAT_TYPES(AVX512) QN_MAIN_TYPES(AMX) QN_MORE_TYPES(AVX512)},

@@ -26,6 +26,7 @@ typedef enum qn_act {
 typedef struct qn_matmul {
     const void *w;   /* rows of the weight matrix as they lie in the file: unaligned, row after row */
     size_t w_stride; /* bytes */
+    bool packed;     /* or as qn__pack lays them out (pack.h): w at the start of a group, rows of whole groups; same bits */
     const void *x;   /* activation rows in the type's qn_act form, 64-byte aligned */
     size_t x_stride; /* bytes, a multiple of 64 */
     float *y;
@@ -71,6 +72,7 @@ typedef struct qn_kernels {
 
     /* Which form matmul[type] wants, and the matmul; every type that qn__dequant_has has one. */
     qn_act act[QN_TYPE__COUNT];
+    int lanes; /* rows of a packed group (pack.h) that matmul takes; 0: it takes none */
     int span; /* tokens that a matmul is best given at once, as long as their activations stay in a second-level cache */
     void (*matmul[QN_TYPE__COUNT])(const qn_matmul *a);
     /* Prepare one row of k floats: k is a multiple of 32 (Q8_32) or 256 (Q8_256). dst: qn__act_bytes, 64-byte aligned. */

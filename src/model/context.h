@@ -8,8 +8,15 @@
 #include "model/rope.h"
 #include "model/weights.h"
 
+/* Its packed forms (packing.c), made and dropped behind a lock. */
+typedef struct qn_packings qn_packings;
+qn_packings *qn__packings_open(void); /* NULL: no memory */
+void qn__packings_close(qn_packings *p);
+
 struct qn_decoder {
     const qn_recipe *recipe;
+    const qn_gguf *g;
+    qn_packings *packings; /* NULL of a packed form */
     qn_hparams h;
     qn_weights w;
     qn_decoder_info info;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "kernels/dequant.h"
+#include "kernels/pack.h"
 #include "model/cpu_device.h"
 
 enum {
@@ -44,12 +45,29 @@ static void run_rows(const row_job *j)
     qn__pool_run(j->d->pool, (j->x.rows + ROWS_PER_PIECE - 1) / ROWS_PER_PIECE, row_piece, (void *)(uintptr_t)j);
 }
 
+/* Row `row` of a packed group as floats. */
+static void packed_row(const qn_weight *w, const unsigned char *group, int row, float *y)
+{
+    enum { MOST = 256 }; /* bytes of a block */
+    const qn_type_info *t = qn__type_info(w->type);
+    unsigned char block[MOST];
+    assert(t->bytes <= MOST);
+    for (size_t at = 0; at < w->row_bytes; at += t->bytes, y += t->block) {
+        qn__unpack_block(w->type, w->lanes, group + at * (size_t)w->lanes, row, block);
+        qn__dequant_row(w->type, block, y, t->block);
+    }
+}
+
 static void embed_one(const row_job *j, int i)
 {
     const qn_weight *w = j->w;
     float *y = qn__row(j->x, i);
     assert(j->tokens[i] >= 0 && j->tokens[i] < w->rows);
-    qn__dequant_row(w->type, w->data + (size_t)j->tokens[i] * w->row_bytes, y, (size_t)w->k);
+    const size_t token = (size_t)j->tokens[i], lanes = (size_t)w->lanes;
+    if (w->lanes == 0)
+        qn__dequant_row(w->type, w->data + token * w->row_bytes, y, (size_t)w->k);
+    else
+        packed_row(w, w->data + token / lanes * lanes * w->row_bytes, (int)(token % lanes), y);
     if (j->scale != 1)
         j->d->k->scale(y, j->scale, y, w->k);
 }
@@ -236,7 +254,7 @@ static void multiply(cpu_device *d, const qn_weight *w, const unsigned char *dat
     span = span < d->k->span ? span : d->k->span;
     for (int t = 0; t < tokens; t += span) {
         int n = tokens - t < span ? tokens - t : span;
-        d->k->matmul[w->type](&(qn_matmul){.w = data + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes,
+        d->k->matmul[w->type](&(qn_matmul){.w = data + (size_t)r0 * w->row_bytes, .w_stride = w->row_bytes, .packed = w->lanes > 0,
                                            .x = x + (size_t)t * x_stride, .x_stride = x_stride, .y = qn__row(y, t) + r0,
                                            .y_stride = y.stride, .k = w->k, .rows = rows, .tokens = n});
     }

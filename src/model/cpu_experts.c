@@ -173,7 +173,7 @@ static void expert_piece(void *arg, int item, int thread)
     qn_act act = k->act[w->type];
     int expert = j->r->experts[segment], first = j->r->start[segment], n = j->r->start[segment + 1] - first;
     int r0 = piece * j->piece_rows, rows = w->rows - r0 < j->piece_rows ? w->rows - r0 : j->piece_rows;
-    k->matmul[w->type](&(qn_matmul){.w = w->data + (size_t)expert * w->stride + (size_t)r0 * w->row_bytes,
+    k->matmul[w->type](&(qn_matmul){.w = w->data + (size_t)expert * w->stride + (size_t)r0 * w->row_bytes, .packed = w->lanes > 0,
                                     .w_stride = w->row_bytes,
                                     .x = j->d->prepared[act] + (size_t)first * j->stride[act],
                                     .x_stride = j->stride[act],

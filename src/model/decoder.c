@@ -38,12 +38,16 @@ qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
     if (!d)
         return qn__fail_mem(err, "model");
     d->recipe = r;
-    s = qn__hparams_read(g, r, r->architecture, &d->h, err);
+    d->g = g;
+    s = (d->packings = qn__packings_open()) ? QN_OK : qn__fail_mem(err, "model");
+    if (s == QN_OK)
+        s = qn__hparams_read(g, r, r->architecture, &d->h, err);
     if (s == QN_OK && (d->h.head_k > QN_HEAD_MAX || d->h.head_v > QN_HEAD_MAX))
         s = qn__fail(err, QN_EUNSUPPORTED, "attention.key_length", "heads of %d and %d values are larger than the %d this build computes", d->h.head_k, d->h.head_v, QN_HEAD_MAX);
     if (s == QN_OK)
         s = qn__weights_bind(g, r, &d->h, &d->w, err);
     if (s != QN_OK) {
+        qn__packings_close(d->packings);
         qn_free(d);
         return s;
     }
@@ -62,6 +66,7 @@ void qn__decoder_close(qn_decoder *d)
 {
     if (!d)
         return;
+    qn__packings_close(d->packings);
     qn__weights_free(&d->w);
     qn_free(d);
 }

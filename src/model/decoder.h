@@ -33,6 +33,14 @@ typedef struct qn_decoder_info {
 } qn_decoder_info;
 const qn_decoder_info *qn__decoder_info(const qn_decoder *d);
 
+/* The same decoder with its matrices packed for a level (kernels/pack.h): the same bits, sooner. They lie in memory of their
+ * own, as large as they are in the file, filled by n_threads threads; their part of the file's map leaves memory meanwhile,
+ * so that one copy is resident. *out is d itself where the level packs nothing or memory has no room for it. One form of a
+ * kind exists at a time and is shared; from any thread. Give it back before d is closed. Errors: QN_ENOMEM, QN_EIO. */
+qn_status qn__decoder_pack(const qn_decoder *d, qn_cpu level, int n_threads, const qn_decoder **out, qn_err *err);
+void qn__decoder_release(const qn_decoder *d, const qn_decoder *packed);
+size_t qn__decoder_packed_bytes(const qn_decoder *packed); /* 0 when nothing is packed */
+
 /* Bytes of one page of KV (all layers, 64 tokens), a multiple of 64. */
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv);
 

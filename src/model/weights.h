@@ -10,8 +10,9 @@
  * rows 0: absent. */
 typedef struct qn_weight {
     const unsigned char *data;
-    size_t row_bytes, stride; /* bytes from row to row, from matrix to matrix */
+    size_t row_bytes, stride; /* bytes of a row, from matrix to matrix */
     int rows, k, count;
+    int lanes; /* 0: rows as in the file; else packed in groups of so many (kernels/pack.h) */
     qn_type type;
     const float *bias; /* count x rows floats, or NULL */
     const qn_gguf_tensor *tensor; /* that begins with these rows; NULL of a merged one's further rows and of what was computed */

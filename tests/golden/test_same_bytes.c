@@ -1,6 +1,6 @@
 /* test_same_bytes.c - promise 1 at the decoder, for every family: the logits of a position are the same bytes alone, in
- * a batch with other sequences, in chunks of any size, with any number of threads, and resumed from a copy of pages and
- * state. */
+ * a batch with other sequences, in chunks of any size, with any number of threads, with weights as the file has them or
+ * packed, and resumed from a copy of pages and state. */
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +26,7 @@ typedef struct sequence {
 
 static size_t page_bytes, state_bytes;
 static qn_kv kv = QN__KV_F16;
+static int n_packed; /* models whose matrices were packed at some level */
 
 static void sequence_open(sequence *s, int salt, int n_vocab)
 {
@@ -121,6 +122,7 @@ static int check(const char *path, int *n)
         return 0;
     }
     int bad = 0;
+    bool was_packed = false;
     const qn_decoder_info *info = qn__decoder_info(d);
     if (!info->embedding_only && info->n_ctx_train >= N) {
         (*n)++;
@@ -143,6 +145,22 @@ static int check(const char *path, int *n)
                     bad = 1;
                 }
             }
+            const qn_decoder *packed;
+            assert_int_equal(qn__decoder_pack(d, l, 2, &packed, NULL), QN_OK);
+            if (packed != d) {
+                was_packed = true;
+                run(packed, l, 2, 13, OTHERS + 1, other);
+                if (memcmp(alone, other, bytes) != 0) {
+                    print_error("%s at %s: packed: other bytes\n", path, qn__cpu_name(l));
+                    bad = 1;
+                }
+                run(packed, l, 1, 1, 1, other);
+                if (memcmp(alone, other, bytes) != 0) {
+                    print_error("%s at %s: packed, one by one: other bytes\n", path, qn__cpu_name(l));
+                    bad = 1;
+                }
+            }
+            qn__decoder_release(d, packed);
             run_resumed(d, l, other);
             if (memcmp(alone, other, bytes) != 0) {
                 print_error("%s at %s: resumed: other bytes\n", path, qn__cpu_name(l));
@@ -152,6 +170,7 @@ static int check(const char *path, int *n)
         free(alone);
         free(other);
     }
+    n_packed += was_packed;
     qn__decoder_close(d);
     qn__gguf_close(g);
     return bad;
@@ -174,9 +193,11 @@ static void own_families(void **state)
     (void)state;
     for (int q8 = 0; q8 < 2; q8++) {
         int n = 0, bad = 0;
+        n_packed = 0;
         kv = q8 ? QN__KV_Q8_0 : QN__KV_F16;
         check_dir("tests/data/models", &n, &bad);
-        printf("figure: same bytes in %d of %d of the repository's models, %s KV\n", n - bad, n, q8 ? "q8_0" : "f16");
+        printf("figure: same bytes in %d of %d of the repository's models, %s KV, %d of them packed too\n", n - bad, n,
+               q8 ? "q8_0" : "f16", n_packed);
         assert_true(n > 0);
         assert_int_equal(bad, 0);
     }

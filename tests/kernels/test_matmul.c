@@ -4,6 +4,7 @@
 #include "kernels/act.h"
 #include "kernels/dequant.h"
 #include "kernels/f16.h"
+#include "kernels/pack.h"
 
 typedef enum fill { NORMAL, ZERO, LARGEST, TINY, OUTLIER, HUGE_SCALE, FILL_COUNT } fill;
 
@@ -153,10 +154,11 @@ static double x_at(const problem *p, qn_act act, int t, int i)
            (double)(act == QN_ACT_Q8_32 ? qn__q32_d(f, p->k)[i / 32] : qn__q256_d(f, p->k)[i / 256]);
 }
 
-static void run(const qn_kernels *kn, const problem *p, field *y, int r0, int rows, int t0, int tokens)
+static void run(const qn_kernels *kn, const problem *p, field *y, int r0, int rows, int t0, int tokens, bool packed)
 {
     qn_matmul a = {.w = p->w + (size_t)r0 * p->w_stride,
                    .w_stride = p->w_stride,
+                   .packed = packed,
                    .x = p->form + (size_t)t0 * p->x_stride,
                    .x_stride = p->x_stride,
                    .y = y->p + (size_t)t0 * (size_t)y->stride + r0,
@@ -247,7 +249,7 @@ static const char *check_cuts(const qn_kernels *kn, const problem *p, const fiel
     const char *bad, *name = qn__type_info(p->type)->name;
     field parts = field_new(p->tokens, p->rows, 3);
     for (int t = 0; t < p->tokens; t++)
-        run(kn, p, &parts, 0, p->rows, t, 1);
+        run(kn, p, &parts, 0, p->rows, t, 1, false);
     if ((bad = field_check(&parts)))
         return bad;
     if (!field_equal(whole, &parts))
@@ -258,7 +260,7 @@ static const char *check_cuts(const qn_kernels *kn, const problem *p, const fiel
         rows = rnd_in(1, p->rows - r);
         for (int t = 0, tokens; t < p->tokens; t += tokens) {
             tokens = rnd_in(1, p->tokens - t);
-            run(kn, p, &parts, r, rows, t, tokens);
+            run(kn, p, &parts, r, rows, t, tokens, false);
         }
     }
     if ((bad = field_check(&parts)))
@@ -269,17 +271,62 @@ static const char *check_cuts(const qn_kernels *kn, const problem *p, const fiel
     return NULL;
 }
 
+/* Rows that are whole groups, packed: the same bytes, whole and in pieces of groups. And packing loses nothing. */
+static const char *check_packed(const qn_kernels *kn, const problem *p, const field *whole)
+{
+    const char *bad, *name = qn__type_info(p->type)->name;
+    size_t row, block = qn__type_info(p->type)->bytes, lanes = (size_t)kn->lanes;
+    int rows = lanes ? p->rows / kn->lanes * kn->lanes : 0;
+    if (rows == 0 || !qn__pack_has(p->type))
+        return NULL;
+    assert_true(qn__type_row_bytes(p->type, (uint64_t)p->k, &row));
+    unsigned char *source = guarded(row * lanes, 1), back[256];
+    problem packed = *p;
+    packed.w = guarded(row * (size_t)rows, 1);
+    packed.w_stride = row;
+    packed.rows = rows;
+    for (int g = 0; g < rows; g += kn->lanes) {
+        unsigned char *to = packed.w + (size_t)g * row;
+        for (size_t i = 0; i < lanes; i++)
+            memcpy(source + i * row, p->w + ((size_t)g + i) * p->w_stride, row);
+        qn__pack(p->type, kn->lanes, source, row, to);
+        for (size_t i = 0; i < lanes; i++)
+            for (size_t at = 0; at < row; at += block) {
+                qn__unpack_block(p->type, kn->lanes, to + at * lanes, (int)i, back);
+                if (memcmp(back, source + i * row + at, block) != 0)
+                    return FAIL("%s %s: a block of row %zu does not come back", qn__cpu_name(kn->level), name, i);
+            }
+    }
+    for (int part = 0; part < 2; part++) {
+        field y = field_new(p->tokens, rows, 3);
+        for (int r = 0, n; r < rows; r += n) {
+            n = part ? rnd_in(1, (rows - r) / kn->lanes) * kn->lanes : rows;
+            run(kn, &packed, &y, r, n, 0, p->tokens, true);
+        }
+        if ((bad = field_check(&y)))
+            return bad;
+        for (int t = 0; t < p->tokens; t++)
+            if (memcmp(y.p + (size_t)t * (size_t)y.stride, whole->p + (size_t)t * (size_t)whole->stride,
+                       (size_t)rows * 4) != 0)
+                return FAIL("%s %s k %d rows %d tokens %d: packed rows give other bytes", qn__cpu_name(kn->level), name,
+                            p->k, rows, p->tokens);
+    }
+    return NULL;
+}
+
 /* The whole check of one problem with one table. */
 static const char *check_problem(const qn_kernels *kn, problem *p, size_t w_gap)
 {
     const char *bad;
     make(p, w_gap);
     field want = field_new(p->tokens, p->rows, 3), whole = field_new(p->tokens, p->rows, 3);
-    run(qn__kernels(QN_CPU_REF), p, &want, 0, p->rows, 0, p->tokens);
-    run(kn, p, &whole, 0, p->rows, 0, p->tokens);
+    run(qn__kernels(QN_CPU_REF), p, &want, 0, p->rows, 0, p->tokens, false);
+    run(kn, p, &whole, 0, p->rows, 0, p->tokens, false);
     if ((bad = check_prepare(kn, p)) || (bad = field_check(&whole)) || (bad = check_against(p, &want, &whole, kn)))
         return bad;
     if (kn->level == QN_CPU_REF && (bad = check_oracle(p, &want)))
+        return bad;
+    if ((bad = check_packed(kn, p, &whole)))
         return bad;
     return check_cuts(kn, p, &whole);
 }
@@ -402,6 +449,14 @@ static void one_ulp(const qn_matmul *a)
     a->y[0] = nextafterf(a->y[0], INFINITY);
 }
 
+static void swapped(const qn_matmul *a)
+{
+    qn_matmul b = *a;
+    good->matmul[QN_Q6_K](&b);
+    if (a->packed)
+        a->y[0] = a->y[1];
+}
+
 static void planted(void **state)
 {
     (void)state;
@@ -410,6 +465,7 @@ static void planted(void **state)
     bad.matmul[QN_F32] = other_order;
     bad.matmul[QN_Q4_K] = too_far;
     bad.matmul[QN_Q8_0] = one_ulp;
+    bad.matmul[QN_Q6_K] = swapped;
     const char *s = check_shape(&bad, QN_F32, 300, 5, 3, NORMAL, NORMAL);
     assert_non_null(s);
     assert_non_null(strstr(s, "one by one"));
@@ -419,6 +475,11 @@ static void planted(void **state)
     s = check_shape(&bad, QN_Q8_0, 512, 5, 3, NORMAL, NORMAL);
     assert_non_null(s);
     assert_non_null(strstr(s, "not the bits"));
+    if (good->lanes) {
+        s = check_shape(&bad, QN_Q6_K, 512, 33, 3, NORMAL, NORMAL);
+        assert_non_null(s);
+        assert_non_null(strstr(s, "packed rows"));
+    }
     assert_null(check_shape(good, QN_F32, 300, 5, 3, NORMAL, NORMAL));
     assert_null(check_shape(good, QN_Q8_0, 512, 5, 3, NORMAL, NORMAL));
 }

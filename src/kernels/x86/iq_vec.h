@@ -280,9 +280,10 @@ INLINE void unpack_rows(rows_at p, panel *u, row_fn *row)
 }
 
 #define ROWS(name)                                                                                                     \
-    INLINE void unpack_##name(rows_at p, panel *u, int blocks)                                                         \
+    INLINE void unpack_##name(rows_at p, panel *u, int blocks, const bool packed)                                      \
     {                                                                                                                  \
         (void)blocks; /* 1 */                                                                                          \
+        (void)packed; /* these lie as in the file */                                                                   \
         unpack_rows(p, u, row_##name);                                                                                 \
     }
 ROWS(iq2_xxs)

@@ -37,7 +37,7 @@ typedef struct amx_walk {
     _Alignas(64) float acc[2][SPAN * VF_N];
 } amx_walk;
 
-INLINE void walk_begin(amx_walk *w, const qn_matmul *a, int g, int t0)
+INLINE void walk_begin(amx_walk *w, const qn_matmul *a, int g, int t0, const bool packed)
 {
     w->a = a;
     w->g = g;
@@ -47,7 +47,7 @@ INLINE void walk_begin(amx_walk *w, const qn_matmul *a, int g, int t0)
     w->prefetch = t0 == 0 && g + 4 <= w->groups;
     w->tokens = a->tokens - t0 < SPAN ? a->tokens - t0 : SPAN;
     for (int h = 0; h < w->n_groups; h++) {
-        for (int i = 0; i < VF_N; i++) {
+        for (int i = 0; i < (packed ? 1 : VF_N); i++) {
             int r = (g + h) * VF_N + i;
             w->p[h][i] = (const unsigned char *)a->w + (size_t)(r < a->rows ? r : a->rows - 1) * a->w_stride;
         }
@@ -56,9 +56,11 @@ INLINE void walk_begin(amx_walk *w, const qn_matmul *a, int g, int t0)
 }
 
 /* On to the next blocks of a group. */
-INLINE void walk_on(amx_walk *w, int h, size_t bytes)
+INLINE void walk_on(amx_walk *w, int h, size_t bytes, const bool packed)
 {
-    for (int i = 0; i < VF_N; i++) {
+    if (packed)
+        bytes *= VF_N;
+    for (int i = 0; i < (packed ? 1 : VF_N); i++) {
         for (size_t o = 0; o < bytes && w->prefetch; o += 64) /* the same part of the next two groups */
             _mm_prefetch((const char *)w->p[h][i] + 2 * VF_N * w->a->w_stride + o, _MM_HINT_T1);
         w->p[h][i] += bytes;
@@ -89,7 +91,7 @@ INLINE const char *token(const amx_walk *w, int t)
 /* ---- blocks of 256 ---- */
 
 /* Rows of one block -> digits; what a type brings. */
-typedef void digits_fn(rows_at p, digits *q);
+typedef void digits_fn(rows_at p, digits *q, const bool packed);
 
 INLINE void take_scales(const panel *u, digits *q)
 {
@@ -107,11 +109,11 @@ INLINE void put_k45(digits *q, int at, vi w, vi sc)
     q->hi[at] = _mm512_mullo_epi16(w, _mm512_srli_epi16(sc, 3));
 }
 
-INLINE void digits_q4_k(rows_at p, digits *q)
+INLINE void digits_q4_k(rows_at p, digits *q, const bool packed)
 {
     panel u; /* scales only */
     vi low = vi_set1(0x0f0f0f0f);
-    unpack_head(p, &u);
+    unpack_head(p, &u, packed);
     UNROLL
     for (int j = 0; j < 4; j++)
         q->pair[j] = u.pair[j];
@@ -120,7 +122,7 @@ INLINE void digits_q4_k(rows_at p, digits *q)
     UNROLL
     for (int j = 0; j < 8; j++) {
         vi v[4];
-        vi_columns(p, 16 + (size_t)j * 16, v);
+        columns(p, 16 + (size_t)j * 16, v, packed);
         UNROLL
         for (int c = 0; c < 4; c++) {
             put_k45(q, j / 2 * 16 + j % 2 * 4 + c, vi_and(v[c], low), u.sc[j / 2 * 2]);
@@ -129,10 +131,10 @@ INLINE void digits_q4_k(rows_at p, digits *q)
     }
 }
 
-INLINE void digits_q5_k(rows_at p, digits *q)
+INLINE void digits_q5_k(rows_at p, digits *q, const bool packed)
 {
     panel u;
-    unpack_q5_k(p, &u, 1);
+    unpack_q5_k(p, &u, 1, packed);
     take_scales(&u, q);
     for (int j = 0; j < 8; j++) {
         UNROLL
@@ -141,11 +143,11 @@ INLINE void digits_q5_k(rows_at p, digits *q)
     }
 }
 
-INLINE void digits_q6_k(rows_at p, digits *q)
+INLINE void digits_q6_k(rows_at p, digits *q, const bool packed)
 {
     panel u;
     vi even = vi_set1(0x00ff00ff);
-    unpack_q6_k(p, &u, 1);
+    unpack_q6_k(p, &u, 1, packed);
     take_scales(&u, q);
     for (int j = 0; j < 16; j++) {
         vi s = vi_or(vi_and(u.sc[j], vi_set1(0xffff)), vi_sll(u.sc[j], 16));
@@ -229,7 +231,7 @@ INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int i, int 
                        w->acc[h] + t * VF_N, mins);
 }
 
-INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins)
+INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins, const bool packed)
 {
     _Alignas(64) int32_t c[2][2][2][C_TILE]; /* by turns: a tile is finished while the next is multiplied */
     digits q[2];
@@ -238,14 +240,14 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
     configure(lines, 64, false);
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
-            walk_begin(&w, a, g, t0);
+            walk_begin(&w, a, g, t0, packed);
             int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
             if (n_lines != lines)
                 configure(lines = n_lines, 64, false);
             for (int b = 0; b < a->k / 256; b++) {
                 for (int h = 0; h < w.n_groups; h++) {
-                    take(w.p[h], &q[h]);
-                    walk_on(&w, h, bytes);
+                    take(w.p[h], &q[h], packed);
+                    walk_on(&w, h, bytes, packed);
                 }
                 for (int i = 0; i < tiles; i++) {
                     const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)b * 256;
@@ -269,8 +271,10 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
     {                                                                                                                  \
         if (a->tokens <= few)                                                                                          \
             qn__avx512_matmul_##type(a);                                                                               \
+        else if (a->packed)                                                                                            \
+            matmul_256(a, bytes, take, mins, true);                                                                    \
         else                                                                                                           \
-            matmul_256(a, bytes, take, mins);                                                                          \
+            matmul_256(a, bytes, take, mins, false);                                                                   \
     }
 TYPE_256(Q4_K, 7, 144, digits_q4_k, true)
 TYPE_256(Q5_K, 7, 176, digits_q5_k, true)
@@ -278,16 +282,16 @@ TYPE_256(Q6_K, 15, 210, digits_q6_k, false)
 
 /* ---- blocks of 32: 8 of them at a time, the weights signed ---- */
 
-INLINE void unpack_q4_0_signed(rows_at p, panel *u, int blocks)
+INLINE void unpack_q4_0_signed(rows_at p, panel *u, int blocks, const bool packed)
 {
-    unpack_q4_0(p, u, blocks);
+    unpack_q4_0(p, u, blocks, packed);
     for (int c = 0; c < 8 * blocks; c++)
         u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(8));
 }
 
-INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks)
+INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks, const bool packed)
 {
-    unpack_q5_0(p, u, blocks);
+    unpack_q5_0(p, u, blocks, packed);
     for (int c = 0; c < 8 * blocks; c++)
         u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(16));
 }
@@ -346,7 +350,7 @@ INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int at, int b
         }
 }
 
-INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack)
+INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const bool packed)
 {
     enum { PART = 8 }; /* blocks whose sums lie in c */
     _Alignas(64) int32_t c[2][PART][2][C_TILE];
@@ -356,15 +360,15 @@ INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack)
     configure(lines, 32, true);
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
-            walk_begin(&w, a, g, t0);
+            walk_begin(&w, a, g, t0, packed);
             int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
             if (n_lines != lines)
                 configure(lines = n_lines, 32, true);
             for (int first = 0; first < a->k / 32; first += 8) {
                 int blocks = a->k / 32 - first < 8 ? a->k / 32 - first : 8;
                 for (int h = 0; h < w.n_groups; h++) {
-                    unpack(w.p[h], &u[h], blocks);
-                    walk_on(&w, h, (size_t)blocks * bytes);
+                    unpack(w.p[h], &u[h], blocks, packed);
+                    walk_on(&w, h, (size_t)blocks * bytes, packed);
                 }
                 for (int b = 0; b < blocks; b += PART) {
                     int n = blocks - b < PART ? blocks - b : PART;
@@ -390,8 +394,10 @@ INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack)
     {                                                                                                                  \
         if (a->tokens <= few)                                                                                          \
             qn__avx512_matmul_##type(a);                                                                               \
+        else if (a->packed)                                                                                            \
+            matmul_32(a, bytes, unpack, true);                                                                         \
         else                                                                                                           \
-            matmul_32(a, bytes, unpack);                                                                               \
+            matmul_32(a, bytes, unpack, false);                                                                        \
     }
 TYPE_32(Q8_0, 31, 34, unpack_q8_0)
 TYPE_32(Q4_0, 31, 18, unpack_q4_0_signed)

@@ -176,35 +176,35 @@ INLINE void dot_rows(const panel_dot *p, const int T)
     dot256(p, T, 4, 1, false, 6); /* 2*126*127 = 32004 */
 }
 
-INLINE void unpack_iq4_xs_scales(rows_at p, panel *u, int blocks)
+INLINE void unpack_iq4_xs_scales(rows_at p, panel *u, int blocks, const bool packed)
 {
-    unpack_iq4_xs(p, u, blocks);
+    unpack_iq4_xs(p, u, blocks, packed);
     for (int g = 0; g < 8; g++)
         u->sc[g] = scale16(u->sc[g]);
 }
 
-#define TYPE(type, size, bytes, unpack, dot)                                                                           \
+#define TYPE(type, size, bytes, unpack, dot, walk)                                                                     \
     void qn__avx2_matmul_##type(const qn_matmul *a)                                                                    \
     {                                                                                                                  \
-        matmul_panels(a, size, bytes, unpack, dot);                                                                    \
+        matmul_##walk(a, size, bytes, unpack, dot);                                                                    \
     }
-TYPE(Q4_1, 32, 20, unpack_q4_1, dot_q4_1)
-TYPE(Q5_1, 32, 24, unpack_q5_1, dot_q5_1)
-TYPE(IQ4_NL, 32, 18, unpack_iq4_nl, dot_iq4_nl)
-TYPE(MXFP4, 32, 17, unpack_mxfp4, dot_mxfp4)
-TYPE(NVFP4, 64, 36, unpack_nvfp4, dot_nvfp4)
-TYPE(Q1_0, 128, 18, unpack_q1_0, dot_q1_0)
-TYPE(Q2_0, 64, 18, unpack_q2_0, dot_q2_0)
-TYPE(Q2_K, 256, 84, unpack_q2_k, dot_q2_k)
-TYPE(Q3_K, 256, 110, unpack_q3_k, dot_q3_k)
-TYPE(IQ4_XS, 256, 136, unpack_iq4_xs_scales, dot_iq4_xs)
-TYPE(TQ2_0, 256, 66, unpack_tq2_0, dot_tq2_0)
-TYPE(TQ1_0, 256, 54, unpack_tq1_0, dot_rows)
-TYPE(IQ2_XXS, 256, 66, unpack_iq2_xxs, dot_rows)
-TYPE(IQ2_XS, 256, 74, unpack_iq2_xs, dot_rows)
-TYPE(IQ2_S, 256, 82, unpack_iq2_s, dot_rows)
-TYPE(IQ3_XXS, 256, 98, unpack_iq3_xxs, dot_rows)
-TYPE(IQ3_S, 256, 110, unpack_iq3_s, dot_rows)
-TYPE(IQ1_S, 256, 50, unpack_iq1_s, dot_rows)
-TYPE(IQ1_M, 256, 56, unpack_iq1_m, dot_rows)
+TYPE(Q4_1, 32, 20, unpack_q4_1, dot_q4_1, panels)
+TYPE(Q5_1, 32, 24, unpack_q5_1, dot_q5_1, panels)
+TYPE(IQ4_NL, 32, 18, unpack_iq4_nl, dot_iq4_nl, panels)
+TYPE(MXFP4, 32, 17, unpack_mxfp4, dot_mxfp4, panels)
+TYPE(NVFP4, 64, 36, unpack_nvfp4, dot_nvfp4, rows)
+TYPE(Q1_0, 128, 18, unpack_q1_0, dot_q1_0, rows)
+TYPE(Q2_0, 64, 18, unpack_q2_0, dot_q2_0, rows)
+TYPE(Q2_K, 256, 84, unpack_q2_k, dot_q2_k, panels)
+TYPE(Q3_K, 256, 110, unpack_q3_k, dot_q3_k, panels)
+TYPE(IQ4_XS, 256, 136, unpack_iq4_xs_scales, dot_iq4_xs, panels)
+TYPE(TQ2_0, 256, 66, unpack_tq2_0, dot_tq2_0, rows)
+TYPE(TQ1_0, 256, 54, unpack_tq1_0, dot_rows, rows)
+TYPE(IQ2_XXS, 256, 66, unpack_iq2_xxs, dot_rows, rows)
+TYPE(IQ2_XS, 256, 74, unpack_iq2_xs, dot_rows, rows)
+TYPE(IQ2_S, 256, 82, unpack_iq2_s, dot_rows, rows)
+TYPE(IQ3_XXS, 256, 98, unpack_iq3_xxs, dot_rows, rows)
+TYPE(IQ3_S, 256, 110, unpack_iq3_s, dot_rows, rows)
+TYPE(IQ1_S, 256, 50, unpack_iq1_s, dot_rows, rows)
+TYPE(IQ1_M, 256, 56, unpack_iq1_m, dot_rows, rows)
 #undef TYPE

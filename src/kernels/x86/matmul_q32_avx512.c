@@ -52,9 +52,9 @@ INLINE void dot_q5_0(const panel_dot *p, const int T)
     dot(p, T, 1);
 }
 
-INLINE void unpack_q8_0_unsigned(rows_at p, panel *u, int blocks)
+INLINE void unpack_q8_0_unsigned(rows_at p, panel *u, int blocks, const bool packed)
 {
-    unpack_q8_0(p, u, blocks);
+    unpack_q8_0(p, u, blocks, packed);
     vi flip = vi_set1((int32_t)0x80808080);
     for (int c = 0; c < 8 * blocks; c++)
         u->w[c] = vi_xor(u->w[c], flip);

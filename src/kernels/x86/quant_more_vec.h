@@ -38,26 +38,26 @@ INLINE vi spread4(vi four, const int bit)
     return vi_and(vi_mullo(vi_and(four, vi_set1(15)), vi_set1(0x00204081 << bit)), vi_set1(0x01010101 << bit));
 }
 
-INLINE void unpack_q4_1(rows_at p, panel *u, int blocks)
+INLINE void unpack_q4_1(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 20;
         vi head[4], q[4];
-        vi_columns(p, off, head);
-        vi_columns(p, off + 4, q);
+        columns(p, off, head, packed);
+        columns(p, off + 4, q, packed);
         u->d[b] = vf_from_half(head[0]);
         u->m[b] = vf_from_half(vi_srl(head[0], 16));
         nibbles(q, u->w + 8 * b);
     }
 }
 
-INLINE void unpack_q5_1(rows_at p, panel *u, int blocks)
+INLINE void unpack_q5_1(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 24;
         vi head[4], q[4], *w = u->w + 8 * b;
-        vi_columns(p, off, head);
-        vi_columns(p, off + 8, q);
+        columns(p, off, head, packed);
+        columns(p, off + 8, q, packed);
         u->d[b] = vf_from_half(head[0]);
         u->m[b] = vf_from_half(vi_srl(head[0], 16));
         nibbles(q, w);
@@ -76,18 +76,18 @@ INLINE void look_up(const vi q[4], vi *w, const int8_t table[16])
         w[c] = vi_lookup(table, w[c]);
 }
 
-INLINE void unpack_iq4_nl(rows_at p, panel *u, int blocks)
+INLINE void unpack_iq4_nl(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         vi q[4];
-        u->d[b] = row_halves(p, (size_t)b * 18);
-        vi_columns(p, (size_t)b * 18 + 2, q);
+        u->d[b] = row_halves(p, (size_t)b * 18, packed);
+        columns(p, (size_t)b * 18 + 2, q, packed);
         look_up(q, u->w + 8 * b, qn__iq4_values);
     }
 }
 
 /* 16 more than the values: 4..28. */
-INLINE void unpack_mxfp4(rows_at p, panel *u, int blocks)
+INLINE void unpack_mxfp4(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 17;
@@ -95,9 +95,9 @@ INLINE void unpack_mxfp4(rows_at p, panel *u, int blocks)
         int32_t e[VF_N];
         UNROLL
         for (int i = 0; i < VF_N; i++)
-            e[i] = p[i][off] - 128;
+            e[i] = (packed ? packed_at(p, off)[i] : p[i][off]) - 128;
         u->d[b] = vf_scale2(vf_set1(1.0f), vf_from_i(vi_load(e)));
-        vi_columns(p, off + 1, q);
+        columns(p, off + 1, q, packed);
         look_up(q, w, qn__fp4_values);
         UNROLL
         for (int c = 0; c < 8; c++)
@@ -106,14 +106,14 @@ INLINE void unpack_mxfp4(rows_at p, panel *u, int blocks)
 }
 
 /* d[b], m[b]: scales of the halves of the b-th 32 elements. Signed. */
-INLINE void unpack_nvfp4(rows_at p, panel *u, int blocks)
+INLINE void unpack_nvfp4(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 36;
         vi head[4], q[8], low = vi_set1(0x0f0f0f0f), *w = u->w + 16 * b;
-        vi_columns(p, off, head);
-        vi_columns(p, off + 4, q);
-        vi_columns(p, off + 20, q + 4);
+        columns(p, off, head, packed);
+        columns(p, off + 4, q, packed);
+        columns(p, off + 20, q + 4, packed);
         vi s[4] = {head[0], vi_srl(head[0], 8), vi_srl(head[0], 16), vi_srl(head[0], 24)};
         UNROLL
         for (int i = 0; i < 4; i++) { /* as a half float it is 2^7 too small; 0x7f (then 240) stands for zero */
@@ -130,13 +130,13 @@ INLINE void unpack_nvfp4(rows_at p, panel *u, int blocks)
 }
 
 /* One more than the values: 0 or 2. */
-INLINE void unpack_q1_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_q1_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 18;
         vi q[4];
-        vf d = row_halves(p, off);
-        vi_columns(p, off + 2, q);
+        vf d = row_halves(p, off, packed);
+        columns(p, off + 2, q, packed);
         UNROLL
         for (int g = 0; g < 4; g++) {
             u->d[4 * b + g] = d;
@@ -148,13 +148,13 @@ INLINE void unpack_q1_0(rows_at p, panel *u, int blocks)
 }
 
 /* One more than the values: 0..3. */
-INLINE void unpack_q2_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_q2_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 18;
         vi q[4];
-        u->d[2 * b] = u->d[2 * b + 1] = row_halves(p, off);
-        vi_columns(p, off + 2, q);
+        u->d[2 * b] = u->d[2 * b + 1] = row_halves(p, off, packed);
+        columns(p, off + 2, q, packed);
         UNROLL
         for (int c = 0; c < 16; c++) { /* a byte is four elements */
             vi t = vi_srl(q[c / 4], 8 * (c % 4));
@@ -167,12 +167,12 @@ INLINE void unpack_q2_0(rows_at p, panel *u, int blocks)
 /* ---- blocks of 256 ---- */
 
 /* 64 bytes at off: elements of two bits as Q2_K, Q3_K and TQ2_0 lay them out. */
-INLINE void two_bits(rows_at p, size_t off, panel *u)
+INLINE void two_bits(rows_at p, size_t off, panel *u, const bool packed)
 {
     vi three = vi_set1(0x03030303);
     for (int i = 0; i < 4; i++) { /* 16 bytes: half of the elements of four runs of 32 */
         vi q[4], *w = u->w + i / 2 * 32 + i % 2 * 4;
-        vi_columns(p, off + (size_t)i * 16, q);
+        columns(p, off + (size_t)i * 16, q, packed);
         UNROLL
         for (int c = 0; c < 4; c++) {
             w[c] = vi_and(q[c], three);
@@ -183,14 +183,14 @@ INLINE void two_bits(rows_at p, size_t off, panel *u)
     }
 }
 
-INLINE void unpack_q2_k(rows_at p, panel *u, int blocks)
+INLINE void unpack_q2_k(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi s[4], end[4], low = vi_set1(0x0f0f0f0f);
-    vi_columns(p, 68, end);
+    columns(p, 68, end, packed);
     u->d[0] = vf_from_half(end[3]);
     u->dmin = vf_from_half(vi_srl(end[3], 16));
-    vi_columns(p, 0, s);
+    columns(p, 0, s, packed);
     UNROLL
     for (int i = 0; i < 4; i++) {
         vi sc = vi_and(s[i], low), m = vi_and(vi_srl(s[i], 4), low);
@@ -201,16 +201,16 @@ INLINE void unpack_q2_k(rows_at p, panel *u, int blocks)
         u->pair[2 * i] = vi_bytes(m, 0, -1, 1, -1);
         u->pair[2 * i + 1] = vi_bytes(m, 2, -1, 3, -1);
     }
-    two_bits(p, 16, u);
+    two_bits(p, 16, u, packed);
 }
 
 /* Four more than the values: 0..7. */
-INLINE void unpack_q3_k(rows_at p, panel *u, int blocks)
+INLINE void unpack_q3_k(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi s[4], h[8], low = vi_set1(0x0f0f0f0f), top = vi_set1(0x30303030), four = vi_set1(0x04040404), sc[4];
-    u->d[0] = row_halves(p, 108);
-    vi_columns(p, 92, s);
+    u->d[0] = row_halves(p, 108, packed);
+    columns(p, 92, s, packed);
     sc[0] = vi_or(vi_and(s[1], low), vi_and(vi_sll(s[3], 4), top));
     sc[1] = vi_or(vi_and(s[2], low), vi_and(vi_sll(s[3], 2), top));
     sc[2] = vi_or(vi_and(vi_srl(s[1], 4), low), vi_and(s[3], top));
@@ -227,9 +227,9 @@ INLINE void unpack_q3_k(rows_at p, panel *u, int blocks)
         u->pair[2 * i] = pair16(v[0], v[1]);
         u->pair[2 * i + 1] = pair16(v[2], v[3]);
     }
-    two_bits(p, 32, u);
-    vi_columns(p, 0, h);
-    vi_columns(p, 16, h + 4);
+    two_bits(p, 32, u, packed);
+    columns(p, 0, h, packed);
+    columns(p, 16, h + 4, packed);
     UNROLL
     for (int c = 0; c < 8; c++) {
         UNROLL
@@ -241,11 +241,11 @@ INLINE void unpack_q3_k(rows_at p, panel *u, int blocks)
 }
 
 /* Scales in sc[0..7], for 32 elements each. Signed. */
-INLINE void unpack_iq4_xs(rows_at p, panel *u, int blocks)
+INLINE void unpack_iq4_xs(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi h[4];
-    vi_columns(p, 0, h);
+    columns(p, 0, h, packed);
     u->d[0] = vf_from_half(h[0]);
     UNROLL
     for (int g = 0; g < 8; g++) {
@@ -256,23 +256,23 @@ INLINE void unpack_iq4_xs(rows_at p, panel *u, int blocks)
     }
     for (int g = 0; g < 8; g++) {
         vi q[4];
-        vi_columns(p, 8 + (size_t)g * 16, q);
+        columns(p, 8 + (size_t)g * 16, q, packed);
         look_up(q, u->w + 8 * g, qn__iq4_values);
     }
 }
 
 /* One more than the values: 0..3; every scale is 1. */
-INLINE void unpack_tq2_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_tq2_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
-    u->d[0] = row_halves(p, 64);
+    u->d[0] = row_halves(p, 64, packed);
     UNROLL
     for (int j = 0; j < 16; j++)
         u->sc[j] = scale16(vi_set1(1));
     UNROLL
     for (int j = 0; j < 8; j++)
         u->pair[j] = vi_set1(0x00010001);
-    two_bits(p, 0, u);
+    two_bits(p, 0, u, packed);
 }
 
 #endif

@@ -14,7 +14,15 @@
 #include "kernels/act.h"
 #include "kernels/x86/x86.h"
 
-enum { TOKEN_TILE = 64, AHEAD = 512 }; /* AHEAD: bytes of each row, prefetched */
+#ifndef PFH
+#define PFH _MM_HINT_T0
+#endif
+enum {
+    TOKEN_TILE = 64,
+    AHEAD = 512, /* bytes of each row, prefetched */
+    FAR = 16 << 10,
+    NEAR = 2 << 10 /* packed: of the one stream, to the second and to the first level */
+};
 
 typedef struct panel {
     vi w[64];
@@ -34,10 +42,42 @@ INLINE vi broadcast4(const void *p)
     return vi_set1(v);
 }
 
+/* Rows of weights come as they lie in the file, or packed (pack.h): a field of n bytes at `off` of row r then lies at
+ * p[0] + VF_N * off + n * r. */
+INLINE const unsigned char *packed_at(rows_at p, size_t off)
+{
+    return p[0] + VF_N * off;
+}
+
+/* The dword at off of each row. */
+INLINE vi packed_column(rows_at p, size_t off)
+{
+    return vi_load((const int32_t *)(const void *)packed_at(p, off));
+}
+
+/* The four dwords at off. Few and far streams are what hardware prefetchers do not follow at the memory's speed. */
+INLINE void columns(rows_at p, size_t off, vi out[4], const bool packed)
+{
+    if (!packed) {
+        vi_columns(p, off, out);
+        return;
+    }
+    UNROLL
+    for (int c = 0; c < 4; c++) {
+        out[c] = packed_column(p, off + 4 * (size_t)c);
+        if (sizeof(vi) < 64 && c % 2 == 1)
+            continue;
+        _mm_prefetch((const char *)packed_at(p, off + 4 * (size_t)c) + FAR, _MM_HINT_T1);
+        _mm_prefetch((const char *)packed_at(p, off + 4 * (size_t)c) + NEAR, _MM_HINT_T0);
+    }
+}
+
 /* One half float of each row, at off. */
-INLINE vf row_halves(rows_at p, size_t off)
+INLINE vf row_halves(rows_at p, size_t off, const bool packed)
 {
     uint16_t h[VF_N];
+    if (packed)
+        return vf_load_f16(packed_at(p, off));
     UNROLL
     for (int i = 0; i < VF_N; i++)
         memcpy(&h[i], p[i] + off, 2);
@@ -46,24 +86,24 @@ INLINE vf row_halves(rows_at p, size_t off)
 
 /* ---- blocks of 32 ---- */
 
-INLINE void unpack_q8_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_q8_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 34;
-        u->d[b] = row_halves(p, off);
-        vi_columns(p, off + 2, u->w + 8 * b);
-        vi_columns(p, off + 18, u->w + 8 * b + 4);
+        u->d[b] = row_halves(p, off, packed);
+        columns(p, off + 2, u->w + 8 * b, packed);
+        columns(p, off + 18, u->w + 8 * b + 4, packed);
     }
 }
 
-INLINE void unpack_q4_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_q4_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     vi low = vi_set1(0x0f0f0f0f);
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 18;
         vi q[4];
-        u->d[b] = row_halves(p, off);
-        vi_columns(p, off + 2, q);
+        u->d[b] = row_halves(p, off, packed);
+        columns(p, off + 2, q, packed);
         UNROLL
         for (int c = 0; c < 4; c++) {
             u->w[8 * b + c] = vi_and(q[c], low);
@@ -72,16 +112,21 @@ INLINE void unpack_q4_0(rows_at p, panel *u, int blocks)
     }
 }
 
-INLINE void unpack_q5_0(rows_at p, panel *u, int blocks)
+INLINE void unpack_q5_0(rows_at p, panel *u, int blocks, const bool packed)
 {
     vi low = vi_set1(0x0f0f0f0f), top = vi_set1(0x10101010), four = vi_set1(15), spread = vi_set1(0x02040810);
     for (int b = 0; b < blocks; b++) {
         size_t off = (size_t)b * 22;
-        vi head[4], q[4];
-        vi_columns(p, off, head); /* d, h, and what of q shares their 16 bytes */
-        vi_columns(p, off + 6, q);
-        u->d[b] = vf_from_half(head[0]);
-        vi h = vi_or(vi_srl(head[0], 16), vi_sll(head[1], 16));
+        vi head[4], q[4], h;
+        if (packed) {
+            u->d[b] = row_halves(p, off, packed);
+            h = packed_column(p, off + 2);
+        } else {
+            vi_columns(p, off, head); /* d, h, and what of q shares their 16 bytes */
+            u->d[b] = vf_from_half(head[0]);
+            h = vi_or(vi_srl(head[0], 16), vi_sll(head[1], 16));
+        }
+        columns(p, off + 6, q, packed);
         UNROLL
         for (int c = 0; c < 4; c++) { /* 4 bits of h, multiplied: to bit 4 of 4 bytes */
             vi even = vi_and(vi_mullo(vi_and(vi_srl(h, 4 * c), four), spread), top);
@@ -95,10 +140,10 @@ INLINE void unpack_q5_0(rows_at p, panel *u, int blocks)
 /* ---- blocks of 256 ---- */
 
 /* The 16 bytes that Q4_K and Q5_K begin with. */
-INLINE void unpack_head(rows_at p, panel *u)
+INLINE void unpack_head(rows_at p, panel *u, const bool packed)
 {
     vi h[4], b6 = vi_set1(0x3f3f3f3f), low = vi_set1(0x0f0f0f0f), top = vi_set1(0x30303030), sc[2], m[2];
-    vi_columns(p, 0, h);
+    columns(p, 0, h, packed);
     u->d[0] = vf_from_half(h[0]);
     u->dmin = vf_from_half(vi_srl(h[0], 16));
     sc[0] = vi_and(h[1], b6);
@@ -116,14 +161,14 @@ INLINE void unpack_head(rows_at p, panel *u)
     }
 }
 
-INLINE void unpack_q4_k(rows_at p, panel *u, int blocks)
+INLINE void unpack_q4_k(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi low = vi_set1(0x0f0f0f0f);
-    unpack_head(p, u);
+    unpack_head(p, u, packed);
     for (int j = 0; j < 8; j++) {
         vi q[4], *w = u->w + j / 2 * 16 + j % 2 * 4;
-        vi_columns(p, 16 + (size_t)j * 16, q);
+        columns(p, 16 + (size_t)j * 16, q, packed);
         UNROLL
         for (int c = 0; c < 4; c++) {
             w[c] = vi_and(q[c], low);
@@ -132,13 +177,13 @@ INLINE void unpack_q4_k(rows_at p, panel *u, int blocks)
     }
 }
 
-INLINE void unpack_q5_k(rows_at p, panel *u, int blocks)
+INLINE void unpack_q5_k(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi low = vi_set1(0x0f0f0f0f), bit = vi_set1(0x10101010), h[8];
-    unpack_head(p, u);
-    vi_columns(p, 16, h);
-    vi_columns(p, 32, h + 4);
+    unpack_head(p, u, packed);
+    columns(p, 16, h, packed);
+    columns(p, 32, h + 4, packed);
     UNROLL
     for (int c = 0; c < 8; c++) /* bit 0 of h to bit 4; from here on the shifts go right */
         h[c] =
@@ -147,7 +192,7 @@ INLINE void unpack_q5_k(rows_at p, panel *u, int blocks)
     for (int j = 0; j < 8; j++) { /* 16 bytes: half of the elements of sub-blocks e and e+1 */
         const int e = j / 2 * 2;
         vi q[4], *w = u->w + j / 2 * 16 + j % 2 * 4, *hh = h + j % 2 * 4;
-        vi_columns(p, 48 + (size_t)j * 16, q);
+        columns(p, 48 + (size_t)j * 16, q, packed);
         UNROLL
         for (int c = 0; c < 4; c++) {
             /* after the swap of nibbles: bits 0..3 lie at 4..7, bits 4..7 at 0..3 */
@@ -159,12 +204,12 @@ INLINE void unpack_q5_k(rows_at p, panel *u, int blocks)
     }
 }
 
-INLINE void unpack_q6_k(rows_at p, panel *u, int blocks)
+INLINE void unpack_q6_k(rows_at p, panel *u, int blocks, const bool packed)
 {
     (void)blocks; /* 1 */
     vi low = vi_set1(0x0f0f0f0f), two = vi_set1(0x30303030), sc[4];
-    u->d[0] = row_halves(p, 208);
-    vi_columns(p, 192, sc);
+    u->d[0] = row_halves(p, 208, packed);
+    columns(p, 192, sc, packed);
     UNROLL
     for (int i = 0; i < 4; i++) {
         u->pair[2 * i] = vi_sra16(vi_bytes(sc[i], -1, 0, -1, 1), 8);
@@ -177,9 +222,9 @@ INLINE void unpack_q6_k(rows_at p, panel *u, int blocks)
     for (int half = 0; half < 2; half++)
         for (int i = 0; i < 2; i++) { /* 16 of the 32 elements of each quarter */
             vi a[4], b[4], h[4], *w = u->w + half * 32 + i * 4;
-            vi_columns(p, (size_t)(half * 64 + i * 16), a);
-            vi_columns(p, (size_t)(half * 64 + 32 + i * 16), b);
-            vi_columns(p, (size_t)(128 + half * 32 + i * 16), h);
+            columns(p, (size_t)(half * 64 + i * 16), a, packed);
+            columns(p, (size_t)(half * 64 + 32 + i * 16), b, packed);
+            columns(p, (size_t)(128 + half * 32 + i * 16), h, packed);
             UNROLL
             for (int c = 0; c < 4; c++) {
                 w[c] = vi_or(vi_and(a[c], low), vi_and(vi_sll(h[c], 4), two));
@@ -201,13 +246,47 @@ typedef struct panel_dot {
     float *acc;
 } panel_dot;
 
-typedef void unpack_fn(rows_at p, panel *u, int blocks);
+typedef void unpack_fn(rows_at p, panel *u, int blocks, const bool packed);
 typedef void dot_fn(const panel_dot *d, const int T);
 
-/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. Lane i takes rows i*groups .. i*groups + groups-1
- * one after the other: VF_N streams that each run on through memory without a gap, as the hardware's prefetchers like
- * it. Lanes whose rows are past the end repeat the last row and are not stored. */
-INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot)
+/* Blocks of `size` elements in `bytes` bytes, 256 elements a panel. Packed, lane i takes row g*VF_N + i and a group is
+ * one stream. As the rows lie in the file, lane i takes rows i*groups .. i*groups + groups-1 one after the other: VF_N
+ * streams that each run on through memory without a gap, as the hardware's prefetchers like it; lanes whose rows are
+ * past the end repeat the last row and are not stored. */
+INLINE void panels_begin(const qn_matmul *a, int g, int groups, const unsigned char *p[VF_N], const bool packed)
+{
+    if (packed)
+        p[0] = (const unsigned char *)a->w + (size_t)g * VF_N * a->w_stride;
+    for (int i = 0; i < VF_N && !packed; i++) {
+        int r = i * groups + g;
+        p[i] = (const unsigned char *)a->w + (size_t)(r < a->rows ? r : a->rows - 1) * a->w_stride;
+    }
+}
+
+INLINE void panels_on(const unsigned char *p[VF_N], size_t bytes, bool prefetch, const bool packed)
+{
+    if (packed)
+        p[0] += VF_N * bytes;
+    for (int i = 0; i < VF_N && !packed; i++) {
+        for (size_t o = AHEAD; o < AHEAD + bytes && prefetch; o += 64)
+            _mm_prefetch((const char *)p[i] + o, _MM_HINT_T1);
+        p[i] += bytes;
+    }
+}
+
+INLINE void panels_end(const qn_matmul *a, int g, int groups, int t0, int nt, const float *acc, const bool packed)
+{
+    for (int t = 0; t < nt; t++) {
+        float *y = a->y + (size_t)(t0 + t) * a->y_stride + (size_t)g * (packed ? VF_N : 1);
+        if (packed)
+            vf_store(y, vf_load(acc + t * VF_N));
+        for (int i = 0; i < VF_N && !packed && i * groups + g < a->rows; i++)
+            y[(size_t)i * (size_t)groups] = acc[t * VF_N + i];
+    }
+}
+
+INLINE void matmul_panels_of(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot,
+                             const bool packed)
 {
     _Alignas(64) float acc[TOKEN_TILE * VF_N];
     panel u;
@@ -216,19 +295,12 @@ INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn 
         for (int t0 = 0; t0 < a->tokens; t0 += TOKEN_TILE) {
             int nt = a->tokens - t0 < TOKEN_TILE ? a->tokens - t0 : TOKEN_TILE;
             const unsigned char *p[VF_N];
-            for (int i = 0; i < VF_N; i++) {
-                int r = i * groups + g;
-                p[i] = (const unsigned char *)a->w + (size_t)(r < a->rows ? r : a->rows - 1) * a->w_stride;
-            }
+            panels_begin(a, g, groups, p, packed);
             memset(acc, 0, (size_t)nt * VF_N * sizeof *acc);
             for (int first = 0; first < n_blocks; first += per) {
                 int blocks = n_blocks - first < per ? n_blocks - first : per, t = 0;
-                unpack(p, &u, blocks);
-                for (int i = 0; i < VF_N; i++) {
-                    for (size_t o = AHEAD; o < AHEAD + (size_t)blocks * bytes && t0 == 0; o += 64)
-                        _mm_prefetch((const char *)p[i] + o, _MM_HINT_T1);
-                    p[i] += (size_t)blocks * bytes;
-                }
+                unpack(p, &u, blocks, packed);
+                panels_on(p, (size_t)blocks * bytes, t0 == 0, packed);
                 panel_dot d = {&u, (const char *)a->x + (size_t)t0 * a->x_stride, a->x_stride, a->k, first, blocks,
                                acc};
                 for (; t + TILE_T <= nt; t += TILE_T, d.x += TILE_T * a->x_stride, d.acc += TILE_T * VF_N)
@@ -240,12 +312,22 @@ INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn 
                 for (; t < nt; t++, d.x += a->x_stride, d.acc += VF_N)
                     dot(&d, 1);
             }
-            for (int t = 0; t < nt; t++) {
-                float *y = a->y + (size_t)(t0 + t) * a->y_stride + (size_t)g;
-                for (int i = 0; i < VF_N && i * groups + g < a->rows; i++)
-                    y[(size_t)i * (size_t)groups] = acc[t * VF_N + i];
-            }
+            panels_end(a, g, groups, t0, nt, acc, packed);
         }
+}
+
+/* Of a type that is never packed. */
+INLINE void matmul_rows(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot)
+{
+    matmul_panels_of(a, size, bytes, unpack, dot, false);
+}
+
+INLINE void matmul_panels(const qn_matmul *a, int size, size_t bytes, unpack_fn *unpack, dot_fn *dot)
+{
+    if (a->packed)
+        matmul_panels_of(a, size, bytes, unpack, dot, true);
+    else
+        matmul_panels_of(a, size, bytes, unpack, dot, false);
 }
 
 #endif
