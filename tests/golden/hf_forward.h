@@ -213,7 +213,7 @@ typedef struct fw_choice {
 
 static inline fw_choice fw_route(const double *score, const double *bias, int n, int used, bool normalise, double scale)
 {
-    fw_choice c;
+    fw_choice c = {0};
     bool taken[64] = {false};
     double sum = 0;
     for (int i = 0; i < used; i++) {
