@@ -11,42 +11,30 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "model/convert_int.h"
+#include "model/convert_vocab.h"
 
 enum { MAX_TOKENIZER = 256 << 20, MAX_TEMPLATE = 8 << 20 };
-enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER = 4, UNUSED = 5, BYTE = 6 };
 
-typedef struct vocab {
-    qn__cv *c;
-    int64_t n;
-    qn_slice *text;
-    float *score;
-    int32_t *type;
-    bool spm;
-    json_t *words; /* tokenizer.json's text -> id; NULL with tokenizer.model */
-    int64_t unk, bos, eos, pad;
-} vocab;
-
-static bool bad(vocab *v, const char *fmt, const char *detail, int64_t id)
+bool qn__vocab_bad(vocab *v, const char *fmt, const char *detail, int64_t id)
 {
     char shown[64];
     (void)snprintf(shown, sizeof shown, "%.60s", detail);
     return qn__cv_fail(v->c, QN_EFORMAT, v->words ? "tokenizer.json" : "tokenizer", fmt, shown, (long long)id, (long long)v->n);
 }
 
-static bool set(vocab *v, int64_t id, qn_slice text, int32_t type, float score)
+bool qn__vocab_set(vocab *v, int64_t id, qn_slice text, int32_t type, float score)
 {
     if (id < 0 || id >= v->n)
-        return bad(v, "the token \"%s\" has id %lld, but the embedding has %lld rows", text.p, id);
+        return qn__vocab_bad(v, "the token \"%s\" has id %lld, but the embedding has %lld rows", text.p, id);
     if (v->text[id].p && (v->text[id].n != text.n || memcmp(v->text[id].p, text.p, text.n) != 0))
-        return bad(v, "the token \"%s\" has id %lld, which another one has already", text.p, id);
+        return qn__vocab_bad(v, "the token \"%s\" has id %lld, which another one has already", text.p, id);
     v->text[id] = text;
     v->type[id] = type;
     v->score[id] = score;
     return true;
 }
 
-static int64_t find(const vocab *v, const char *text)
+int64_t qn__vocab_find(const vocab *v, const char *text)
 {
     json_t *id = json_object_get(v->words, text);
     size_t n = strlen(text);
@@ -83,7 +71,7 @@ static json_t *part(json_t *j, const char *type, int depth)
     return NULL;
 }
 
-static json_t *top(vocab *v, const char *name, const char *type)
+json_t *qn__vocab_top(vocab *v, const char *name, const char *type)
 {
     return part(json_object_get(v->c->tokenizer, name), type, 0);
 }
@@ -96,12 +84,12 @@ static bool read_words(vocab *v)
     json_object_foreach(v->words, text, id) {
         int32_t type = v->spm && is_byte(text) ? BYTE : v->spm && unknown && strcmp(text, unknown) == 0 ? UNKNOWN : NORMAL;
         if (!json_is_integer(id))
-            return bad(v, "model.vocab: the id of \"%s\" is not a whole number", text, 0);
-        if (!set(v, json_integer_value(id), (qn_slice){text, strlen(text)}, type, 0))
+            return qn__vocab_bad(v, "model.vocab: the id of \"%s\" is not a whole number", text, 0);
+        if (!qn__vocab_set(v, json_integer_value(id), (qn_slice){text, strlen(text)}, type, 0))
             return false;
     }
     if (v->spm && unknown)
-        v->unk = find(v, unknown);
+        v->unk = qn__vocab_find(v, unknown);
     return true;
 }
 
@@ -114,14 +102,14 @@ static bool merge_sides(vocab *v, json_t *m, qn_slice *a, qn_slice *b)
         if (x && y && *x && *y) {
             *a = (qn_slice){x, strlen(x)};
             *b = (qn_slice){y, strlen(y)};
-            return v->spm || !(strchr(x, ' ') || strchr(y, ' ')) || bad(v, "model.merges: \"%s\" has a space in it, which GGUF cannot hold", x, 0);
+            return v->spm || !(strchr(x, ' ') || strchr(y, ' ')) || qn__vocab_bad(v, "model.merges: \"%s\" has a space in it, which GGUF cannot hold", x, 0);
         }
     } else if (space && space[1]) {
         *a = (qn_slice){s, (size_t)(space - s)};
         *b = (qn_slice){space + 1, strlen(space + 1)};
         return true;
     }
-    return bad(v, "model.merges: an entry (\"%s\") is not two texts", s ? s : "?", 0);
+    return qn__vocab_bad(v, "model.merges: an entry (\"%s\") is not two texts", s ? s : "?", 0);
 }
 
 /* Byte-level: the merges as they are. SentencePiece-like: they become scores, the earlier the higher. */
@@ -134,7 +122,7 @@ static bool read_merges(vocab *v)
     size_t *at = qn__cv_alloc(v->c, n * sizeof *at);
     bool ok = out && at;
     if (ok && (!json_is_array(merges) || n > INT32_MAX))
-        ok = bad(v, "model.merges is not a list%s", "", 0);
+        ok = qn__vocab_bad(v, "model.merges is not a list%s", "", 0);
     for (size_t i = 0; ok && i < n; i++) {
         ok = merge_sides(v, json_array_get(merges, i), &a, &b);
         if (!ok)
@@ -179,22 +167,22 @@ static qn_slice plain(vocab *v, const char *s)
 static bool add_token(vocab *v, int64_t id, const char *text, bool special)
 {
     if (!text)
-        return bad(v, "an added token has no content%s", "", id);
+        return qn__vocab_bad(v, "an added token has no content%s", "", id);
     if (id >= v->n) {
         v->c->result->n_tokens_left_out++;
         return true;
     }
     int32_t type = special ? CONTROL : USER;
-    if (id >= 0 && id == v->unk && v->spm)
+    if (id >= 0 && id == v->unk && (v->spm || v->kind == VOCAB_UNIGRAM))
         type = UNKNOWN;
     else if (id >= 0 && v->type[id] == BYTE)
         type = BYTE;
     if (id >= 0)
         v->text[id] = (qn_slice){0}; /* what is added wins */
-    return set(v, id, special || !v->spm ? (qn_slice){text, strlen(text)} : plain(v, text), type, 0);
+    return qn__vocab_set(v, id, special || !v->spm ? (qn_slice){text, strlen(text)} : plain(v, text), type, 0);
 }
 
-static bool read_added(vocab *v)
+bool qn__vocab_read_added(vocab *v)
 {
     json_t *list = json_object_get(v->c->tokenizer, "added_tokens"), *t, *more = json_object_get(v->c->tokenizer_config, "added_tokens_decoder");
     const char *key;
@@ -202,14 +190,14 @@ static bool read_added(vocab *v)
         t = json_array_get(list, i);
         json_t *id = json_object_get(t, "id");
         if (!json_is_integer(id))
-            return bad(v, "added_tokens: an id is not a whole number%s", "", 0);
+            return qn__vocab_bad(v, "added_tokens: an id is not a whole number%s", "", 0);
         if (!add_token(v, json_integer_value(id), json_string_value(json_object_get(t, "content")), json_is_true(json_object_get(t, "special"))))
             return false;
     }
     json_object_foreach(more, key, t) {
         long long id;
         if (sscanf(key, "%10lld", &id) != 1 || id < 0)
-            return bad(v, "tokenizer_config.json: added_tokens_decoder: \"%s\" is not an id", key, 0);
+            return qn__vocab_bad(v, "tokenizer_config.json: added_tokens_decoder: \"%s\" is not an id", key, 0);
         if (id < v->n && !v->text[id].p && !add_token(v, id, json_string_value(json_object_get(t, "content")), json_is_true(json_object_get(t, "special"))))
             return false;
     }
@@ -220,13 +208,18 @@ static bool read_json(vocab *v)
 {
     json_t *model = json_object_get(v->c->tokenizer, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
+    if (type && strcmp(type, "Unigram") == 0)
+        return qn__vocab_unigram(v, model);
     v->words = json_object_get(model, "vocab");
+    if (type && strcmp(type, "WordPiece") == 0)
+        return qn__vocab_wordpiece(v, model);
     bool bytes = json_is_true(json_object_get(model, "byte_fallback"));
-    bool level = top(v, "pre_tokenizer", "ByteLevel") || top(v, "decoder", "ByteLevel");
+    bool level = qn__vocab_top(v, "pre_tokenizer", "ByteLevel") || qn__vocab_top(v, "decoder", "ByteLevel");
     if ((type && strcmp(type, "BPE") != 0) || !json_is_object(v->words) || bytes == level)
-        return qn__cv_fail(v->c, QN_EUNSUPPORTED, "tokenizer.json: model", "is of type %.40s (byte level: %s, byte fallback: %s); this build converts BPE with exactly one of these two%s", type ? type : "?", level ? "yes" : "no", bytes ? "yes" : "no", qn__cv_exists(v->c, "tokenizer.model") ? "; remove tokenizer.json to use tokenizer.model" : "");
+        return qn__cv_fail(v->c, QN_EUNSUPPORTED, "tokenizer.json: model", "is of type %.40s (byte level: %s, byte fallback: %s); this build converts BPE with exactly one of these two, Unigram and WordPiece%s", type ? type : "?", level ? "yes" : "no", bytes ? "yes" : "no", qn__cv_exists(v->c, "tokenizer.model") ? "; remove tokenizer.json to use tokenizer.model" : "");
     v->spm = bytes;
-    return read_words(v) && read_merges(v) && read_added(v);
+    v->kind = bytes ? VOCAB_SPM : VOCAB_BYTES;
+    return read_words(v) && read_merges(v) && qn__vocab_read_added(v);
 }
 
 /* ---- tokenizer.model ---- */
@@ -287,7 +280,7 @@ static bool read_piece(vocab *v, proto p, int64_t id)
             type = number;
     }
     if (p.failed || type < NORMAL || type > BYTE || !(score > -1e30f && score < 1e30f))
-        return bad(v, "tokenizer.model: piece%s %lld is malformed", "", id);
+        return qn__vocab_bad(v, "tokenizer.model: piece%s %lld is malformed", "", id);
     if (type == UNKNOWN)
         v->unk = id;
     char *copy = qn__cv_alloc(v->c, (size_t)(text.end - text.at) + 1);
@@ -295,14 +288,16 @@ static bool read_piece(vocab *v, proto p, int64_t id)
         return false;
     if (text.at)
         memcpy(copy, text.at, (size_t)(text.end - text.at));
-    return set(v, id, (qn_slice){copy, (size_t)(text.end - text.at)}, (int32_t)type, score);
+    return qn__vocab_set(v, id, (qn_slice){copy, (size_t)(text.end - text.at)}, (int32_t)type, score);
 }
 
 static bool read_proto(vocab *v, proto p)
 {
     uint64_t number, kind = 1;
     proto sub, inner;
+    bool ok = true;
     int64_t id = 0;
+    v->space_prefix = v->squeeze = true; /* the format's defaults */
     for (unsigned f, g; (f = field(&p, &number, &sub)) != 0;) {
         if (f == 1 && !read_piece(v, sub, id++))
             return false;
@@ -313,12 +308,22 @@ static bool read_proto(vocab *v, proto p)
             if (to)
                 *to = (int32_t)number;
         }
+        while (f == 3 && (g = field(&sub, &number, &inner)) != 0) {
+            if (g == 2)
+                ok = ok && qn__vocab_charsmap(v, inner.at, (size_t)(inner.end - inner.at));
+            else if (g == 3 || g == 4)
+                *(g == 3 ? &v->space_prefix : &v->squeeze) = number != 0;
+        }
         p.failed |= sub.failed;
     }
+    if (!ok)
+        return false;
     if (p.failed || id == 0)
         return qn__cv_fail(v->c, QN_EFORMAT, "tokenizer.model", "is not a SentencePiece model, or not complete");
-    if (kind != 2)
-        return qn__cv_fail(v->c, QN_EUNSUPPORTED, "tokenizer.model", "is a SentencePiece model of kind %llu; this build converts BPE (2)", (unsigned long long)kind);
+    if (kind != 1 && kind != 2)
+        return qn__cv_fail(v->c, QN_EUNSUPPORTED, "tokenizer.model", "is a SentencePiece model of kind %llu; this build converts unigram (1) and BPE (2)", (unsigned long long)kind);
+    v->spm = kind == 2;
+    v->kind = v->spm ? VOCAB_SPM : VOCAB_UNIGRAM;
     return true;
 }
 
@@ -334,7 +339,7 @@ static bool read_model(vocab *v)
     if (v->c->status != QN_OK)
         return false;
     const unsigned char *bytes = (const unsigned char *)data;
-    bool ok = read_proto(v, (proto){bytes, bytes + n, false}) && read_added(v);
+    bool ok = read_proto(v, (proto){bytes, bytes + n, false}) && qn__vocab_read_added(v);
     qn_free(data);
     return ok;
 }
@@ -358,7 +363,7 @@ static int64_t special(vocab *v, const char *name, const char *id_name, int64_t 
     const char *text = content(json_object_get(v->c->tokenizer_config, name));
     if (!text)
         text = content(json_object_get(v->c->special_map, name));
-    int64_t id = text ? find(v, text) : -1;
+    int64_t id = text ? qn__vocab_find(v, text) : -1;
     if (id < 0)
         id = first_id(qn__cv_get(v->c, id_name));
     if (id < 0)
@@ -389,25 +394,43 @@ static int64_t other_end(vocab *v)
 /* Does the tokenizer put this special token first (or last)? */
 static bool template_has(vocab *v, bool last, int64_t id)
 {
-    json_t *t = top(v, "post_processor", "TemplateProcessing"), *single = json_object_get(t, "single");
+    json_t *t = qn__vocab_top(v, "post_processor", "TemplateProcessing"), *single = json_object_get(t, "single");
     size_t n = json_array_size(single);
     json_t *s = n ? json_object_get(json_array_get(single, last ? n - 1 : 0), "SpecialToken") : NULL;
     const char *text = json_string_value(json_object_get(s, "id"));
-    return text && id >= 0 && find(v, text) == id;
+    return text && id >= 0 && qn__vocab_find(v, text) == id;
 }
 
 static void put_adds(vocab *v)
 {
     json_t *bos = json_object_get(v->c->tokenizer_config, "add_bos_token"), *eos = json_object_get(v->c->tokenizer_config, "add_eos_token");
     bool described = json_is_object(json_object_get(v->c->tokenizer, "post_processor"));
-    bool by_template = template_has(v, false, v->bos);
-    qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_bos_token", json_is_boolean(bos) ? json_is_true(bos) : described ? by_template : v->spm && v->bos >= 0);
-    qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_eos_token", json_is_boolean(eos) ? json_is_true(eos) : template_has(v, true, v->eos));
+    bool first = template_has(v, false, v->bos), last = template_has(v, true, v->eos);
+    if (qn__vocab_top(v, "post_processor", "BertProcessing") || qn__vocab_top(v, "post_processor", "RobertaProcessing"))
+        first = last = true; /* what these two are */
+    if (!described && v->kind == VOCAB_WORDPIECE)
+        first = last = true;
+    if (!described && v->kind == VOCAB_UNIGRAM)
+        last = v->eos >= 0;
+    if (json_is_boolean(bos) && v->kind <= VOCAB_SPM)
+        first = json_is_true(bos);
+    else if (!described && v->kind == VOCAB_SPM)
+        first = v->bos >= 0;
+    if (json_is_boolean(eos) && v->kind <= VOCAB_SPM)
+        last = json_is_true(eos);
+    qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_bos_token", first);
+    qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_eos_token", last);
+    if (v->kind == VOCAB_UNIGRAM) {
+        qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_space_prefix", v->space_prefix);
+        qn__gguf_put_bool(v->c->w, "tokenizer.ggml.remove_extra_whitespaces", v->squeeze);
+        if (v->n_charsmap)
+            qn__gguf_put_arr(v->c->w, "tokenizer.ggml.precompiled_charsmap", QN_GGUF_U8, v->n_charsmap, v->charsmap, v->n_charsmap);
+    }
     if (!v->spm)
         return;
-    json_t *prefix = json_object_get(v->c->tokenizer_config, "add_prefix_space"), *meta = top(v, "pre_tokenizer", "Metaspace");
+    json_t *prefix = json_object_get(v->c->tokenizer_config, "add_prefix_space"), *meta = qn__vocab_top(v, "pre_tokenizer", "Metaspace");
     const char *scheme = json_string_value(json_object_get(meta, "prepend_scheme"));
-    bool space = !v->words || top(v, "normalizer", "Prepend") || (meta && (scheme ? strcmp(scheme, "never") != 0 : !json_is_false(json_object_get(meta, "add_prefix_space"))));
+    bool space = !v->words || qn__vocab_top(v, "normalizer", "Prepend") || (meta && (scheme ? strcmp(scheme, "never") != 0 : !json_is_false(json_object_get(meta, "add_prefix_space"))));
     if (!v->words && json_is_boolean(prefix))
         space = json_is_true(prefix);
     qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_space_prefix", space);
@@ -470,7 +493,7 @@ static bool put_template(vocab *v)
 static bool put_all(vocab *v)
 {
     qn_gguf_writer *w = v->c->w;
-    const char *pre = v->c->o->pre ? v->c->o->pre : v->spm ? "default" : qn__cv_pre(v->c);
+    const char *pre = v->c->o->pre ? v->c->o->pre : v->kind != VOCAB_BYTES ? "default" : qn__cv_pre(v->c);
     if (!pre)
         return false;
     for (int64_t i = 0; i < v->n; i++)
@@ -480,23 +503,31 @@ static bool put_all(vocab *v)
                 return false;
             v->text[i] = (qn_slice){name, strlen(name)};
             v->type[i] = UNUSED;
+            v->score[i] = v->kind == VOCAB_UNIGRAM ? -10000 : 0;
         }
-    const char *model = v->spm ? "llama" : "gpt2";
+    static const char *const models[] = {"gpt2", "llama", "t5", "bert"};
+    const char *model = models[v->kind];
     qn__gguf_put_str(w, "tokenizer.ggml.model", model, strlen(model));
     qn__gguf_put_str(w, "tokenizer.ggml.pre", pre, strlen(pre));
     (void)snprintf(v->c->result->pre, sizeof v->c->result->pre, "%.31s", pre);
     qn__gguf_put_strs(w, "tokenizer.ggml.tokens", v->text, (uint64_t)v->n);
-    if (v->spm)
+    if (v->spm || v->kind == VOCAB_UNIGRAM)
         qn__gguf_put_arr(w, "tokenizer.ggml.scores", QN_GGUF_F32, (uint64_t)v->n, v->score, (size_t)v->n * 4);
     qn__gguf_put_arr(w, "tokenizer.ggml.token_type", QN_GGUF_I32, (uint64_t)v->n, v->type, (size_t)v->n * 4);
     v->bos = special(v, "bos_token", "bos_token_id", v->bos);
     v->eos = special(v, "eos_token", "eos_token_id", v->eos);
+    int64_t cls = special(v, "cls_token", "cls_token_id", -1), sep = special(v, "sep_token", "sep_token_id", -1);
+    if (v->kind == VOCAB_WORDPIECE) { /* what stands first and last */
+        v->bos = cls;
+        v->eos = sep;
+        put_id(v, "tokenizer.ggml.cls_token_id", cls);
+    }
     put_id(v, "tokenizer.ggml.bos_token_id", v->bos);
     put_id(v, "tokenizer.ggml.eos_token_id", v->eos);
     put_id(v, "tokenizer.ggml.eot_token_id", other_end(v));
-    put_id(v, "tokenizer.ggml.unknown_token_id", v->spm ? special(v, "unk_token", "unk_token_id", v->unk) : -1);
+    put_id(v, "tokenizer.ggml.unknown_token_id", v->kind != VOCAB_BYTES ? special(v, "unk_token", "unk_token_id", v->unk) : -1);
     put_id(v, "tokenizer.ggml.padding_token_id", special(v, "pad_token", "pad_token_id", v->pad));
-    put_id(v, "tokenizer.ggml.seperator_token_id", special(v, "sep_token", "sep_token_id", -1)); /* sic: the format's spelling */
+    put_id(v, "tokenizer.ggml.seperator_token_id", sep); /* sic: the format's spelling */
     put_id(v, "tokenizer.ggml.mask_token_id", special(v, "mask_token", "mask_token_id", -1));
     put_adds(v);
     return put_template(v);

@@ -667,6 +667,34 @@ static inline void hf_write_spm(const hf_folder *f, const hf_vocab *v)
     qn__buf_free(&all);
 }
 
+/* BERT's: pieces that begin a word are bare, the others begin with ##; control tokens are themselves. */
+static inline void hf_write_wordpiece(const hf_folder *f, const hf_vocab *v)
+{
+    json_t *vocab = json_object(), *added = json_array();
+    char path[400];
+    for (uint64_t i = 0; i < v->tokens->n; i++) {
+        qn_slice s = v->text[i];
+        bool control = qn__gguf_arr_int(v->types, i) == 3, word = s.n > 3 && !memcmp(s.p, "\xE2\x96\x81", 3);
+        json_t *text = control ? json_stringn(s.p, s.n) : word ? json_stringn(s.p + 3, s.n - 3) : json_sprintf("##%.*s", (int)s.n, s.p);
+        json_object_setn_new(vocab, json_string_value(text), json_string_length(text), json_integer((json_int_t)i));
+        if (control)
+            json_array_append_new(added, json_pack("{s:I,s:O,s:b}", "id", (json_int_t)i, "content", text, "special", 1));
+        json_decref(text);
+    }
+    json_t *t = json_pack("{s:s,s:o,s:{s:s,s:b,s:b,s:n,s:b},s:{s:s},s:{s:s,s:[{s:{s:s,s:i}},{s:{s:s,s:i}},{s:{s:s,s:i}}]},s:{s:s,s:o,s:s,s:s}}", "version", "1.0", "added_tokens", added,
+                          "normalizer", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", 1, "strip_accents", "lowercase", 1,
+                          "pre_tokenizer", "type", "BertPreTokenizer",
+                          "post_processor", "type", "TemplateProcessing", "single", "SpecialToken", "id", "[CLS]", "type_id", 0, "Sequence", "id", "A", "type_id", 0, "SpecialToken", "id", "[SEP]", "type_id", 0,
+                          "model", "type", "WordPiece", "vocab", vocab, "unk_token", "[UNK]", "continuing_subword_prefix", "##");
+    (void)snprintf(path, sizeof path, "%s/tokenizer.json", f->dir);
+    json_dump_file(t, path, 0);
+    json_decref(t);
+    t = json_pack("{s:s,s:s,s:s,s:s,s:s}", "cls_token", "[CLS]", "sep_token", "[SEP]", "unk_token", "[UNK]", "pad_token", "[PAD]", "mask_token", "[MASK]");
+    (void)snprintf(path, sizeof path, "%s/tokenizer_config.json", f->dir);
+    json_dump_file(t, path, 0);
+    json_decref(t);
+}
+
 static inline void hf_write_tokenizer(const hf_folder *f, const qn_gguf *g, const hf_options *o)
 {
     hf_vocab v = {qn__gguf_kv(g, "tokenizer.ggml.tokens"), qn__gguf_kv(g, "tokenizer.ggml.token_type"), qn__gguf_kv(g, "tokenizer.ggml.scores"),
@@ -676,6 +704,11 @@ static inline void hf_write_tokenizer(const hf_folder *f, const qn_gguf *g, cons
     qn__gguf_arr_strs(v.tokens, v.text);
     (void)qn__gguf_str(g, "tokenizer.ggml.model", &model, NULL);
     bool spm = model.n == 5;
+    if (model.n == 4 && !memcmp(model.p, "bert", 4)) {
+        hf_write_wordpiece(f, &v);
+        free(v.text);
+        return;
+    }
     if (spm && !o->spm_json)
         hf_write_spm(f, &v);
     else

@@ -399,8 +399,118 @@ static void test_vocabularies(void **state)
         skip();
     }
     n += vocab_trip("llama-spm", (hf_options){0}) + vocab_trip("qwen2", (hf_options){0}) + vocab_trip("llama-bpe", (hf_options){0});
+    n += vocab_trip("bert-bge", (hf_options){0});
     n += vocab_trip("phi-3", (hf_options){.spm_json = true}) + vocab_trip("starcoder", (hf_options){0});
     print_message("figure: %d texts tokenized alike by vocabularies and what came of them through tokenizer.json and tokenizer.model\n", n);
+}
+
+/* ---- unigram ---- */
+
+static const struct piece {
+    const char *text;
+    double score;
+    int type;
+} pieces[] = {{"<s>", 0, 3}, {"<pad>", 0, 3}, {"</s>", 0, 3}, {"<unk>", 0, 2}, {"\xE2\x96\x81he", -2, 1}, {"llo", -2.5, 1}, {"\xE2\x96\x81hello", -5, 1},
+    {"e", -3.5, 1}, {"l", -4, 1}, {"o", -4, 1}, {"\xE2\x96\x81", -3.2, 1}};
+enum { N_PIECES = sizeof pieces / sizeof *pieces };
+/* A map of no characters: the size of its trie (0) and one string. */
+static const unsigned char no_map[6] = {0, 0, 0, 0, 'a', 0};
+
+static void put_file(const char *dir, const char *name, const void *data, size_t n)
+{
+    char path[400];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    (void)fwrite(data, 1, n, f);
+    (void)fclose(f);
+}
+
+static void unigram_json(const char *dir)
+{
+    json_t *vocab = json_array(), *added = json_array();
+    for (int i = 0; i < N_PIECES; i++) {
+        json_array_append_new(vocab, json_pack("[sf]", pieces[i].text, pieces[i].score));
+        if (i < 4)
+            json_array_append_new(added, json_pack("{s:i,s:s,s:b}", "id", i, "content", pieces[i].text, "special", 1));
+    }
+    json_t *t = json_pack("{s:o,s:{s:s,s:s},s:{s:s,s:[{s:s},{s:s,s:s,s:b}]},s:{s:s,s:[{s:{s:s}},{s:{s:s}},{s:{s:s}}]},s:{s:s,s:i,s:o}}", "added_tokens", added,
+                          "normalizer", "type", "Precompiled", "precompiled_charsmap", "AAAAAGEA",
+                          "pre_tokenizer", "type", "Sequence", "pretokenizers", "type", "WhitespaceSplit", "type", "Metaspace", "replacement", "\xE2\x96\x81", "add_prefix_space", 1,
+                          "post_processor", "type", "TemplateProcessing", "single", "SpecialToken", "id", "<s>", "Sequence", "id", "A", "SpecialToken", "id", "</s>",
+                          "model", "type", "Unigram", "unk_id", 3, "vocab", vocab);
+    assert_non_null(t);
+    char *s = json_dumps(t, 0);
+    put_file(dir, "tokenizer.json", s, strlen(s));
+    free(s);
+    json_decref(t);
+}
+
+/* SentencePiece's own file: pieces, a trainer's and a normaliser's description. */
+static void unigram_model(const char *dir)
+{
+    qn_buf all = {0};
+    for (int i = 0; i < N_PIECES; i++) {
+        float score = (float)pieces[i].score;
+        size_t n = strlen(pieces[i].text);
+        hf_varint(&all, 1 << 3 | 2);
+        hf_varint(&all, 2 + n + 5 + 2);
+        hf_varint(&all, 1 << 3 | 2);
+        hf_varint(&all, n);
+        qn__buf_put(&all, pieces[i].text, n);
+        hf_varint(&all, 2 << 3 | 5);
+        qn__buf_put(&all, &score, 4);
+        hf_varint(&all, 3 << 3);
+        hf_varint(&all, (uint64_t)pieces[i].type);
+    }
+    qn__buf_put(&all, "\x12\x02\x18\x01", 4); /* model_type: unigram */
+    qn__buf_put(&all, "\x1A\x0A\x12\x06", 4); /* normalizer_spec: the map, and the prefix said */
+    qn__buf_put(&all, no_map, 6);
+    qn__buf_put(&all, "\x18\x01", 2);
+    put_file(dir, "tokenizer.model", all.data, all.n);
+    qn__buf_free(&all);
+}
+
+static void test_unigram(void **state)
+{
+    /* "he" + "llo" adds up to -4.5, "hello" has -5; two blanks are one; q is nobody's */
+    static const int32_t want[] = {0, 4, 5, 4, 10, 3, 2};
+    static const char text[] = "hello  he q";
+    qn_gguf *g = open_model("qwen2"), *got;
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        hf_options o = {0};
+        hf_folder f;
+        char dir[256], out[300], path[400];
+        qn_convert_result r;
+        qn_model *m;
+        qn_err err;
+        int32_t *ids;
+        size_t n;
+        fresh(dir);
+        (void)snprintf(out, sizeof out, "%s.gguf", dir);
+        make_around(&f, dir, g, &o);
+        (void)snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+        (void)unlink(path);
+        put_file(dir, "tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"unk_token\":\"<unk>\"}", 58);
+        (way ? unigram_model : unigram_json)(dir);
+        convert(dir, out, &r);
+        assert_int_equal(qn__gguf_open(out, &got, NULL), QN_OK);
+        const qn_gguf_kv *map = qn__gguf_kv(got, "tokenizer.ggml.precompiled_charsmap");
+        assert_non_null(map);
+        assert_int_equal(map->n, sizeof no_map);
+        assert_memory_equal(map->data, no_map, sizeof no_map);
+        qn__gguf_close(got);
+        if (qn_model_open(out, QN_OPEN_VOCAB, &m, &err) != QN_OK)
+            fail_msg("%s: %s", err.where, err.what);
+        assert_int_equal(qn_tokenize(m, text, sizeof text - 1, false, QN_BOS_AUTO, &ids, &n, &err), QN_OK);
+        /* tokenizer.model alone says nothing of a first token */
+        assert_int_equal(n, 7 - (size_t)way);
+        assert_memory_equal(ids, want + way, n * sizeof *ids);
+        qn_free(ids);
+        qn_model_close(m);
+        hf_free(&f);
+    }
+    qn__gguf_close(g);
 }
 
 /* Layers that guess further tokens are left out, and counted. */
@@ -489,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_packed),
         cmocka_unit_test(test_fp8),
         cmocka_unit_test(test_vocabularies),
+        cmocka_unit_test(test_unigram),
         cmocka_unit_test(test_further_layers),
         cmocka_unit_test(test_llama3_rope),
     };
