@@ -574,6 +574,34 @@ typedef struct qn_imatrix_result {
 QN_API qn_status qn_measure_imatrix(qn_engine *e, const int32_t *tokens, size_t n, const qn_imatrix_options *o,
                                     qn_imatrix_result *out, qn_err *err);
 
+/* ---- evaluating ------------------------------------------------------------------------------------------------ */
+
+typedef enum qn_eval_mode { QN_EVAL_AUTO, QN_EVAL_COMPLETE, QN_EVAL_CHAT } qn_eval_mode;
+
+typedef struct qn_eval_options {
+    const char *suite;       /* a file: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MultiPL-E, DS-1000 (.jsonl, .json, .gz) */
+    const char *model;       /* a GGUF, NULL: the embedded model; with an endpoint, the name that it knows */
+    const char *endpoint;    /* NULL: in this process; else an OpenAI-compatible server's base address, ".../v1" */
+    const char *key;         /* what the endpoint wants as bearer, or NULL */
+    qn_engine_options engine;
+    qn_eval_mode mode;       /* AUTO: a chat where the model has a template and the suite is not for infilling */
+    int32_t samples;         /* of each problem; 0: 1 */
+    int32_t limit;           /* the first so many problems; 0: all */
+    float temperature, top_p; /* 0: greedy; top_p 0 counts as 1 */
+    uint64_t seed;           /* sample i has seed + i */
+    int32_t max_tokens;      /* of an answer; 0: 512 */
+    double time_s;           /* for a program to run; 0: 10 */
+    bool fresh;              /* do not take up a run that was ended */
+    const char *ledger;      /* its path; NULL: the user's */
+    bool (*progress)(void *arg, size_t done, size_t total, size_t passed); /* false cancels; NULL: none */
+    void *arg;
+} qn_eval_options;
+QN_API void qn_eval_options_init(qn_eval_options *o);
+/* Ask every problem, run each answer in a sandbox (bubblewrap: without it nothing is run), and report as JSON: pass@1 with a 95 %
+ * interval, pass@k without bias, how the others failed. Samples lie in the ledger; the same call takes an ended run up again.
+ * Errors: QN_EUNSUPPORTED (no sandbox, no interpreter), QN_EFORMAT (suite), QN_EIO, QN_ECANCELLED, and those of the model. */
+QN_API qn_status qn_eval(const qn_eval_options *o, char **report_json, qn_err *err);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

@@ -4,7 +4,19 @@
 
 #include "cli/args.h"
 
-extern const cli_command cli_cmd_run, cli_cmd_show, cli_cmd_tokenize, cli_cmd_render, cli_cmd_logits,
-    cli_cmd_perplexity, cli_cmd_embed, cli_cmd_imatrix, cli_cmd_quantize, cli_cmd_convert, cli_cmd_synth, cli_cmd_bench, cli_cmd_serve;
+extern const cli_command cli_cmd_run;
+extern const cli_command cli_cmd_show;
+extern const cli_command cli_cmd_tokenize;
+extern const cli_command cli_cmd_render;
+extern const cli_command cli_cmd_logits;
+extern const cli_command cli_cmd_perplexity;
+extern const cli_command cli_cmd_embed;
+extern const cli_command cli_cmd_imatrix;
+extern const cli_command cli_cmd_quantize;
+extern const cli_command cli_cmd_convert;
+extern const cli_command cli_cmd_synth;
+extern const cli_command cli_cmd_bench;
+extern const cli_command cli_cmd_serve;
+extern const cli_command cli_cmd_eval;
 
 #endif

@@ -10,8 +10,21 @@
 #include "quern.h"
 
 static const cli_command *const commands[] = {
-    &cli_cmd_run,   &cli_cmd_show,    &cli_cmd_tokenize, &cli_cmd_render,  &cli_cmd_logits, &cli_cmd_perplexity,
-    &cli_cmd_embed, &cli_cmd_imatrix, &cli_cmd_quantize, &cli_cmd_convert, &cli_cmd_synth,  &cli_cmd_bench, &cli_cmd_serve};
+    &cli_cmd_run,
+    &cli_cmd_show,
+    &cli_cmd_tokenize,
+    &cli_cmd_render,
+    &cli_cmd_logits,
+    &cli_cmd_perplexity,
+    &cli_cmd_embed,
+    &cli_cmd_imatrix,
+    &cli_cmd_quantize,
+    &cli_cmd_convert,
+    &cli_cmd_synth,
+    &cli_cmd_bench,
+    &cli_cmd_serve,
+    &cli_cmd_eval,
+};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(void)
