@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "services/api/replay.h"
 #include "services/api/serve.h"
 
 enum { N_MAX = 128, ARENA_MAX = 64 << 20 };
@@ -119,6 +120,7 @@ void api__ask_free(void *arg)
     api_ask *a = arg;
     http_on_gone(a->x, NULL, NULL);
     http_on_rest(a->x, NULL, NULL);
+    api_replay_learn(a);
     for (size_t i = 0; i < a->n_choices; i++)
         free_choice(&a->choices[i]);
     qn_free(a->choices);
@@ -129,6 +131,7 @@ void api__ask_free(void *arg)
     if (a->loaded)
         api_model_release(&a->server->models, a->loaded);
     qn_free(a->rendered);
+    json_decref(a->canon);
     json_decref(a->messages);
     json_decref(a->tools);
     json_decref(a->vars);

@@ -201,8 +201,9 @@ struct api_ask {
     double t_submit;
     qn_lock lock;        /* guards `gone` and choices[].job */
     size_t refs;         /* under lock: the handler and the jobs that have not ended */
-    qn_tools *tool_set;
-    qn_grammar *grammar;
+    struct api_form *form; /* tools or a grammar, shared with other asks */
+    json_t *canon;       /* CHAT: the messages in one form (canon.h) */
+    int bend;            /* how far they were bent for the template */
     qn_buf out;          /* of the event being written */
     http_task task;
 };

@@ -10,6 +10,7 @@ void api__ask_free(void *ask);
 
 /* render.c: a->messages to a->rendered */
 qn_status api_render(api_ask *a, qn_err *err);
+qn_status api_render_with(api_ask *a, json_t *message, char **text, size_t *n, qn_err *err);
 
 /* forms.c: what output must look like, and how it is taken apart */
 qn_status api_forms_open(api_ask *a, qn_err *err);

@@ -54,6 +54,7 @@ qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *
     if (!m.list)
         return qn__fail_mem(err, "serve");
     for (size_t i = 0; i < (o->n_paths ? o->n_paths : 1) && !st; i++) {
+        qn__lock_init(&m.list[m.n].forms_lock);
         st = describe(&m.list[m.n++], o->n_paths ? o->paths[i] : NULL, err);
         for (size_t k = 0; !st && k + 1 < m.n; k++)
             if (strcmp(m.list[k].name, m.list[i].name) == 0)
@@ -69,19 +70,20 @@ qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *
 
 static void unload(api_model *m)
 {
+    api_forms_drop(m);
     qn_scheduler_close(m->scheduler);
     qn_engine_close(m->engine);
     qn_model_close(m->model);
     m->scheduler = NULL;
     m->engine = NULL;
     m->model = NULL;
-    m->state = API_MODEL_IDLE;
 }
 
 void api_models_close(api_models *m)
 {
     for (size_t i = 0; i < m->n; i++) {
         unload(&m->list[i]);
+        qn__lock_destroy(&m->list[i].forms_lock);
         qn_free(m->list[i].name);
         qn_free(m->list[i].alias);
         qn_free(m->list[i].path);
@@ -139,14 +141,8 @@ static bool make_room(api_models *m, uint64_t need)
             return false;
         v->state = API_MODEL_LOADING; /* nobody touches it meanwhile */
         qn__unlock(&m->lock);
-        api_model gone = *v;
-        qn_scheduler_close(gone.scheduler);
-        qn_engine_close(gone.engine);
-        qn_model_close(gone.model);
+        unload(v);
         qn__lock(&m->lock);
-        v->scheduler = NULL;
-        v->engine = NULL;
-        v->model = NULL;
         v->state = API_MODEL_IDLE;
         m->memory_used -= v->memory;
         qn__cond_broadcast(&m->changed);

@@ -9,8 +9,7 @@
 #include "base/thread.h"
 #include "quern.h"
 
-struct api_server;
-struct api_error;
+typedef struct api_form api_form;
 
 typedef enum api_model_state { API_MODEL_IDLE, API_MODEL_LOADING, API_MODEL_READY } api_model_state;
 
@@ -32,6 +31,8 @@ typedef struct api_model {
     qn_model_info info;
     qn_engine_info engine_info;
     uint64_t memory; /* what it is taken to need */
+    qn_lock forms_lock;
+    api_form *forms; /* forms.c: tools and grammars that were used last */
 } api_model;
 
 typedef struct api_models_options {
@@ -62,6 +63,7 @@ api_model *api_model_find(api_models *m, const char *name);
 qn_status api_model_hold(api_models *m, api_model *one, qn_err *err);
 /* Hold it if it is ready. */
 bool api_model_hold_ready(api_models *m, api_model *one);
+void api_forms_drop(api_model *m); /* forms.c */
 void api_model_release(api_models *m, api_model *one);
 
 #endif

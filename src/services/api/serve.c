@@ -100,6 +100,7 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
         qn_free(q);
         return st;
     }
+    api_replay_open(&s->replay, (size_t)16 << 20);
     st = http_bell_open(&s->bell, err);
     if (!st)
         st = http_server_open(&http, &s->http, err);
@@ -141,6 +142,7 @@ void qn_server_close(qn_server *s)
         return;
     http_server_close(s->api.http);
     api_models_close(&s->api.models);
+    api_replay_close(&s->api.replay);
     http_bell_close(s->api.bell);
     qn_free(s);
 }

@@ -6,6 +6,7 @@
 
 #include "services/api/ask.h"
 #include "services/api/models.h"
+#include "services/api/replay.h"
 #include "services/http/server.h"
 
 enum { API_KEYS_MAX = 64, API_SALT = 16 };
@@ -21,6 +22,7 @@ struct api_server {
     } o;
     api_models models;
     http_server *http;
+    api_replay replay;
     int bell;
     int ports[2];  /* listened on; 0: not */
     bool log_prompts;

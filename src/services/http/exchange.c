@@ -310,7 +310,7 @@ void http__exchange_rest(http_exchange *x, double now)
 void http__exchange_gone(http_exchange *x)
 {
     qn__lock(&x->lock);
-    if (x->c)
+    if (x->c && !(x->ended && x->out_at == x->out.n)) /* the last bytes are on their way: that is no loss */
         give_up(x);
     qn__unlock(&x->lock);
 }
