@@ -135,11 +135,13 @@ typedef struct qn_engine qn_engine;
 typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type;
 
 typedef struct qn_engine_options {
-    int32_t n_ctx;     /* tokens a sequence may hold, prompt and output; 0: what the model states, at most 8192 */
+    int32_t n_ctx;     /* tokens a sequence may hold, prompt and output; 0: what the model states, if kv_ram holds it */
     int32_t n_threads; /* 0: chosen from the machine */
     int32_t n_chunk;   /* prefill tokens per step; 0: 512 */
     int32_t max_seqs;  /* sequences running together; 0: 8 */
     qn_kv_type kv;
+    uint64_t kv_ram;   /* bytes that pages of KV may take, of running and of ended requests, if one context fits into them; taken
+                        * as they are needed. 0: a quarter of the machine's memory, at most a context for each of max_seqs + 1 */
     const char *cpu;   /* "ref", "avx2", "avx512", "amx" (ARM: "neon", "i8mm") or NULL: QUERN_CPU, then the best the machine has */
     bool no_repack;    /* weights stay in the file's map, which processes share and memory may evict: slower. Else they are laid
                         * out for the level's registers in memory of their own, where that fits; the file's pages are let go.
@@ -158,6 +160,7 @@ typedef struct qn_engine_info {
     uint64_t kv_bytes_per_token;
     uint64_t kv_bytes;  /* pages allocated now */
     uint64_t packed_bytes; /* of repacked weights; 0: they stay in the file's map */
+    uint64_t kv_ram;    /* what they may take */
 } qn_engine_info;
 QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
 

@@ -1,7 +1,9 @@
 /* cpu.c - see cpu.h. */
 #include "base/cpu.h"
 
+#include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,6 +134,32 @@ int qn__cpu_count(void)
 #endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
+}
+
+/* A file that holds one number; 0 when it does not. */
+static uint64_t number_in(const char *path)
+{
+    uint64_t n = 0;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%" SCNu64, &n) != 1)
+        n = 0;
+    (void)fclose(f);
+    return n;
+}
+
+uint64_t qn__memory_total(void)
+{
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        uint64_t n = number_in(limits[i]);
+        if (n && (!all || n < all))
+            all = n;
+    }
+    return all;
 }
 
 size_t qn__cpu_cache(void)

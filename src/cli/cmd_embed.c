@@ -177,7 +177,7 @@ static const cli_option options[] = {
      "each line is an object: index, tokens, embedding"},
     {"--output", "-o", CLI_TEXT, "OUT.f32", offsetof(embed_options, out), 0, 0,
      "write raw float32 instead; the file appears whole or not at all; - is standard output"},
-    CLI_ENGINE_OPTIONS(embed_options, engine, "tokens that a text may have (default: what the model states, at most 8192)"),
+    CLI_ENGINE_OPTIONS(embed_options, engine, "tokens that a text may have (default: what the model states and memory holds)"),
 };
 
 const cli_command cli_cmd_embed = {

@@ -311,7 +311,7 @@ static const cli_option options[] = {
     {"--quiet", "-q", CLI_FLAG, NULL, AT(quiet), 0, 0, "nothing on stderr but errors"},
     CLI_ENGINE_OPTIONS(
         run_options, engine,
-        "tokens that prompt and answer may have together (default: what the model states, at most 8192)"),
+        "tokens that prompt and answer may have together (default: what the model states and memory holds)"),
 };
 
 const cli_command cli_cmd_run = {

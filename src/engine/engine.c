@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum { CTX_DEFAULT = 8192, CTX_UNSTATED = 2048, CTX_MAX = 1 << 24 };
+enum { CTX_LEAST = 2048, CTX_UNSTATED = 2048, CTX_MAX = 1 << 24, KV_UNKNOWN = 1 << 30 };
 
 void qn_engine_options_init(qn_engine_options *o)
 {
@@ -22,14 +22,43 @@ static qn_status range(const char *what, int32_t v, int32_t min, int32_t max, qn
     return qn__fail(err, QN_EINVAL, what, "%d is out of range; give %d to %d, or 0 for the default", v, min, max);
 }
 
+/* Pages that fit into the memory that the options, or else the machine, leave for them. */
+static int64_t pages_in_memory(const qn_engine *e)
+{
+    uint64_t total = qn__memory_total(), bytes = e->o.kv_ram, file = e->model->info.file_bytes;
+    if (bytes == 0) {
+        uint64_t left = total > file ? (total - file) / 2 : 0; /* a model that fills the memory leaves less */
+        bytes = total == 0 ? KV_UNKNOWN : left < total / 4 ? left : total / 4;
+    }
+    uint64_t n = e->page_bytes ? bytes / e->page_bytes : INT32_MAX;
+    return n > INT32_MAX ? INT32_MAX : (int64_t)n;
+}
+
+/* What the model states, if that fits; of a smaller one, whole thousands. */
+static int32_t choose_ctx(const qn_engine *e)
+{
+    int32_t train = e->model->info.n_ctx_train, most = train <= 0 ? CTX_UNSTATED : train < CTX_MAX ? train : CTX_MAX;
+    int64_t fits = (pages_in_memory(e) - 1) * QN_PAGE_TOKENS / 1024 * 1024;
+    if (fits < CTX_LEAST)
+        fits = CTX_LEAST;
+    return fits < most ? (int32_t)fits : most;
+}
+
 static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_err *err)
 {
     qn_engine_options *o = &e->o;
     if (given)
         *o = *given;
-    int32_t train = e->model->info.n_ctx_train;
+    switch (o->kv) {
+    case QN_KV_F16: e->kv = QN__KV_F16; break;
+    case QN_KV_F32: e->kv = QN__KV_F32; break;
+    case QN_KV_Q8_0: e->kv = QN__KV_Q8_0; break;
+    default: return qn__fail(err, QN_EINVAL, "KV type", "%d is not a KV type; use f16, f32 or q8_0", (int)o->kv);
+    }
+    e->page_bytes = qn__decoder_page_bytes(e->model->decoder, e->kv);
+    e->state_bytes = qn__decoder_state_bytes(e->model->decoder);
     if (o->n_ctx == 0)
-        o->n_ctx = train <= 0 ? CTX_UNSTATED : train < CTX_DEFAULT ? train : CTX_DEFAULT;
+        o->n_ctx = choose_ctx(e);
     if (o->n_threads == 0)
         o->n_threads = qn__cpu_count();
     if (o->n_chunk == 0)
@@ -42,12 +71,13 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
         return st;
     if (o->n_chunk > o->n_ctx)
         o->n_chunk = o->n_ctx;
-    switch (o->kv) {
-    case QN_KV_F16: e->kv = QN__KV_F16; break;
-    case QN_KV_F32: e->kv = QN__KV_F32; break;
-    case QN_KV_Q8_0: e->kv = QN__KV_Q8_0; break;
-    default: return qn__fail(err, QN_EINVAL, "KV type", "%d is not a KV type; use f16, f32 or q8_0", (int)o->kv);
-    }
+    /* One context and the copy of a partial page always; else what there is memory for, but unasked no more than every
+     * running sequence and one of qn_logits could fill: what they leave, the kept ones use. */
+    int64_t per_seq = ((int64_t)o->n_ctx + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS, pages = pages_in_memory(e);
+    if (o->kv_ram == 0 && pages > per_seq * (o->max_seqs + 1))
+        pages = per_seq * (o->max_seqs + 1);
+    e->max_pages = (int32_t)(pages < per_seq + 1 ? per_seq + 1 : pages);
+    o->kv_ram = (uint64_t)e->max_pages * e->page_bytes;
     st = qn__cpu_choose(o->cpu, &e->level, err);
     o->cpu = qn__cpu_name(e->level);
     return st;
@@ -72,18 +102,13 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
 {
     const qn_engine_options *o = &e->o;
     size_t seqs = (size_t)o->max_seqs, rows = (size_t)o->n_chunk + seqs, bytes;
-    e->page_bytes = qn__decoder_page_bytes(e->model->decoder, e->kv);
-    e->state_bytes = qn__decoder_state_bytes(e->model->decoder);
     e->n_vocab = e->model->info.n_vocab;
-    /* Every running sequence and one of qn_logits may fill its context; what they leave, the kept sequences use. */
-    int64_t per_seq = ((int64_t)o->n_ctx + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS, pages = per_seq * (o->max_seqs + 1);
-    e->max_pages = pages > INT32_MAX ? INT32_MAX : (int32_t)pages;
     e->max_gap = INFINITY;
     qn_status st = qn__pages_open(e->page_bytes, e->max_pages, e->max_pages, &e->pages, err);
     if (st)
         return st;
     if (e->state_bytes)
-        qn__pages_recurrent(e->pages, e->state_bytes, most_snapshots(e, pages));
+        qn__pages_recurrent(e->pages, e->state_bytes, most_snapshots(e, e->max_pages));
     if (!qn__mul((seqs + QN_DRAFT_ROWS) * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
         !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
@@ -161,5 +186,6 @@ void qn_engine_get_info(const qn_engine *e, qn_engine_info *out)
     *out = (qn_engine_info){.n_ctx = e->o.n_ctx, .n_threads = e->o.n_threads, .n_vocab = e->n_vocab,
                             .n_chunk = e->o.n_chunk, .max_seqs = e->o.max_seqs, .cpu = e->o.cpu,
                             .kv_bytes_per_token = e->page_bytes / QN_PAGE_TOKENS, .kv_bytes = qn__pages_bytes(e->pages),
-                            .packed_bytes = qn__decoder_packed_bytes(e->decoder)};
+                            .packed_bytes = qn__decoder_packed_bytes(e->decoder),
+                            .kv_ram = e->o.kv_ram};
 }
