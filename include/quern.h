@@ -348,6 +348,9 @@ typedef struct qn_tools_options {
     qn_tool_choice choice;
     const char *name;       /* NAMED */
     bool single;            /* one call at most */
+    bool unconstrained;     /* no grammar: output is only taken apart */
+    const char *prompt;     /* the rendered prompt: whether it ends inside its reasoning decides what may come first; or NULL */
+    size_t n_prompt;
     const char *dialect;    /* NULL: found from the model's template */
 } qn_tools_options;
 

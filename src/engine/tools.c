@@ -8,7 +8,7 @@
 
 struct qn_tools {
     qn_calls *calls;
-    qn_tool_choice choice;
+    qn_grammar *grammar; /* NULL: output is not held to anything */
 };
 
 struct qn_reply {
@@ -52,7 +52,6 @@ qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools *
     qn_tools *t = qn__calloc(1, sizeof *t);
     if (!t)
         return qn__fail_mem(err, "tools");
-    t->choice = o->choice;
     st = qn__calls_open(o->tools_json, &t->calls, err);
     if (st)
         goto out;
@@ -85,8 +84,7 @@ void qn_tools_close(qn_tools *t)
 
 const qn_grammar *qn_tools_grammar(const qn_tools *t)
 {
-    (void)t;
-    return NULL;
+    return t->grammar;
 }
 
 const char *qn_tools_dialect(const qn_tools *t)

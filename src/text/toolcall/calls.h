@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "text/chat.h"
+#include "text/grammar.h"
 #include "text/toolcall/dialect.h"
 
 typedef struct qn_tool {
@@ -16,7 +17,8 @@ typedef struct qn_tool {
 typedef struct qn_calls {
     const qn_dialect *dialect;
     qn_written written;
-    bool seen; /* written comes from a template */
+    bool seen;  /* written comes from a template */
+    bool exact; /* output is held to `written` by a grammar: white space is what it says */
     qn_tool *tools;
     size_t n_tools;
     json_t *json; /* what the tools borrow from */
@@ -39,6 +41,17 @@ typedef struct qn_probe {
     qn_chat_input in; /* bos, eos, unk, pad, now, vars */
 } qn_probe;
 qn_status qn__calls_detect(qn_calls *c, const qn_probe *p, const char *name, qn_err *err);
+
+/* What output has to match so that each call in it parses and conforms. Builds into `ir`, root and all; t may be NULL. */
+typedef struct qn_calls_want {
+    bool required;            /* a call, not text */
+    bool single;              /* one at most */
+    const char *only;         /* this tool; NULL: any */
+    const qn_thinking *thinking;
+    size_t n_thinking;
+    int inside;               /* the prompt ends inside thinking[inside]; -1: it does not */
+} qn_calls_want;
+qn_status qn__calls_grammar(const qn_calls *c, const qn_calls_want *want, const qn_tokenizer *t, qn_ir *ir, qn_err *err);
 
 /* Which types of value the schema lets an argument have: what text without quotes is to become. */
 enum {

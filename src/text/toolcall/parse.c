@@ -100,6 +100,13 @@ void qn__parse_take(qn_parse *p, size_t n, bool raw)
     p->head_tried = 0;
 }
 
+void qn__parse_skip(qn_parse *p, size_t n)
+{
+    qn__buf_put(&p->skipped, p->in.data + p->at, n);
+    p->failed |= p->skipped.failed;
+    qn__parse_take(p, n, false);
+}
+
 void qn__parse_emit(qn_parse *p, qn_part_kind kind, const char *text, size_t n)
 {
     if (n && !p->failed)
@@ -244,7 +251,7 @@ static void begin_mark(qn_parse *p, const parse_mark *m)
         p->think_begun = false;
         break;
     case M_CALL:
-        qn__parse_take(p, m->lead, false);
+        qn__parse_skip(p, m->lead);
         p->state = S_HEAD;
         p->in_section = false;
         p->raw.n = 0;
@@ -271,22 +278,23 @@ static parse_step text_border(qn_parse *p, bool final)
 {
     cursor c = qn__cursor(p);
     const parse_mark *m = NULL;
-    while (c.i < c.n && is_space(c.p[c.i]))
+    while (c.i < c.n && c.i < MAX_BLANK && is_space(c.p[c.i]))
         c.i++;
     if (c.i == c.n && !final && c.n < MAX_BLANK)
         return STEP_MORE;
+    p->skipped.n = 0;
     /* White space is part of some markers. */
-    for (size_t i = 0; i < c.n && i <= c.i; i++) {
+    for (size_t i = 0; i < c.n && i <= c.i && i < MAX_BLANK; i++) {
         int r = mark_at(p, c.p + i, c.n - i, true, &m);
         if (r < 0 && !final)
             return STEP_MORE;
         if (r > 0) {
-            qn__parse_take(p, i, false);
+            qn__parse_skip(p, i);
             begin_mark(p, m);
             return STEP_AGAIN;
         }
     }
-    if (c.i < c.n && p->d && p->d->bare && p->calls && p->calls->n_tools && !p->spoken && c.p[c.i] == '{') {
+    if (c.i < MAX_BLANK && c.i < c.n && p->d && p->d->bare && p->calls && p->calls->n_tools && !p->spoken && c.p[c.i] == '{') {
         p->spoken = true; /* there is no second try */
         p->state = S_HEAD;
         p->in_section = false;
@@ -319,6 +327,7 @@ static parse_step text_step(qn_parse *p, bool final)
         emit_text(p, i);
         if (r < 0)
             return STEP_MORE;
+        p->skipped.n = 0;
         begin_mark(p, m);
         return STEP_AGAIN;
     }
@@ -358,6 +367,7 @@ static parse_step reason_step(qn_parse *p, bool final)
             if (r < 0)
                 return STEP_MORE;
             if (m) {
+                p->skipped.n = 0;
                 begin_mark(p, m);
             } else {
                 qn__parse_take(p, n_close, false);
@@ -366,12 +376,10 @@ static parse_step reason_step(qn_parse *p, bool final)
             return STEP_AGAIN;
         }
         breaks = c.p[i] == '\n' || c.p[i] == '\r' ? breaks + 1 : 0;
+        breaks = breaks < MAX_BLANK ? breaks : 0;
     }
-    size_t keep = breaks < MAX_BLANK ? breaks : 0;
-    if (final)
-        keep = 0;
-    qn__parse_emit(p, QN_PART_REASONING, c.p, c.n - (final ? breaks : keep));
-    qn__parse_take(p, c.n - keep, false);
+    qn__parse_emit(p, QN_PART_REASONING, c.p, c.n - breaks);
+    qn__parse_take(p, final ? c.n : c.n - breaks, false);
     return STEP_MORE;
 }
 
@@ -518,5 +526,6 @@ void qn__parse_close(qn_parse *p)
     qn__buf_free(&p->id);
     qn__buf_free(&p->value);
     qn__buf_free(&p->keys);
+    qn__buf_free(&p->skipped);
     qn_free(p);
 }

@@ -194,18 +194,15 @@ static void keep(qn_buf *b, qn_slice s)
     qn__buf_put(b, s.p ? s.p : "", s.n);
 }
 
+/* Its first character is text; what follows is looked at again. */
 static parse_step not_a_call(qn_parse *p)
 {
     cursor c = qn__cursor(p);
-    size_t n = 1;
-    /* The opening itself is text; what follows is looked at again. */
-    while (n < c.n && c.p[n] != '<' && c.p[n] != '[' && c.p[n] != '{' && c.p[n] != ' ' && c.p[n] != '\n')
-        n++;
-    if (!p->in_section || n) {
-        p->spoken = true;
-        qn__parse_emit(p, QN_PART_TEXT, c.p, n < c.n ? n : c.n);
-        qn__parse_take(p, n < c.n ? n : c.n, false);
-    }
+    p->spoken = true;
+    qn__parse_emit(p, QN_PART_TEXT, p->skipped.data, p->skipped.n);
+    qn__parse_emit(p, QN_PART_TEXT, c.p, c.n ? 1 : 0);
+    p->skipped.n = 0;
+    qn__parse_take(p, c.n ? 1 : 0, false);
     qn__parse_to_text(p, false);
     return STEP_AGAIN;
 }
@@ -223,6 +220,7 @@ parse_step qn__parse_head(qn_parse *p, bool final)
                                             : qn__parse_params_head(p, &c, &h.name);
     if (!ok && c.more && !final && c.n <= MAX_HEAD)
         return STEP_MORE;
+    ok = ok && c.i <= MAX_HEAD;
     if (ok && p->d->bare && !qn__calls_find(p->calls, h.name.p, h.name.n))
         ok = false;
     if (ok && h.args.p && !whole_args(p, h.args))
@@ -339,11 +337,10 @@ parse_step qn__parse_tail(qn_parse *p, bool final)
     cursor c = qn__cursor(p);
     qn_slice id = {0};
     if (p->d->form == QN_FORM_OBJECT && !p->object_closed) {
-        if (!tail_object(&c, &id)) {
-            if (c.more && !final && c.n <= MAX_HEAD)
-                return STEP_MORE;
-            if (c.more) { /* cut off */
-                qn__parse_take(p, c.n, true);
+        if (!tail_object(&c, &id) || c.i > MAX_HEAD) {
+            if (c.more && c.n <= MAX_HEAD) {
+                if (final)
+                    qn__parse_take(p, c.n, true); /* cut off */
                 return STEP_MORE;
             }
             qn__parse_to_text(p, false);
@@ -388,7 +385,8 @@ parse_step qn__parse_after(qn_parse *p, bool final)
             if (next.more && !final)
                 return STEP_MORE;
             if (!next.more && next.p[next.i] == '{') {
-                qn__parse_take(p, next.i, false);
+                p->skipped.n = 0;
+                qn__parse_skip(p, next.i);
                 p->in_section = true;
                 p->state = S_HEAD;
                 return STEP_AGAIN;

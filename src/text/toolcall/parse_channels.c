@@ -66,7 +66,8 @@ static void begin_body(qn_parse *p, size_t n_header, size_t head)
 static parse_step recipient(qn_parse *p, bool final)
 {
     cursor c = qn__cursor(p);
-    const char *nl = memchr(c.p, '\n', c.n), *brace = memchr(c.p, '{', c.n);
+    size_t n_head = c.n < MAX_TOKEN ? c.n : MAX_TOKEN;
+    const char *nl = memchr(c.p, '\n', n_head), *brace = memchr(c.p, '{', n_head);
     size_t from = c.n >= 3 && memcmp(c.p, ">>>", 3) == 0 ? 3 : 0;
     const char *stop = nl && (!brace || nl < brace) ? nl : brace;
     if (!stop && !final && c.n < MAX_TOKEN)
@@ -94,9 +95,10 @@ parse_step qn__parse_channel(qn_parse *p, bool final)
         return recipient(p, final);
     cursor c = qn__cursor(p);
     static const char end[] = "<|message|>";
-    const char *at = memmem(c.p, c.n, end, sizeof end - 1);
+    size_t n_head = c.n < 1024 ? c.n : 1024;
     bool header = !c.n || c.p[0] == '<' || c.p[0] == ' ' || c.p[0] == '\n';
     /* A body may begin without any header, when the prompt holds it; then its beginning looks like none. */
+    const char *at = header ? memmem(c.p, n_head, end, sizeof end - 1) : NULL;
     if (at) {
         size_t n = (size_t)(at - c.p);
         begin_body(p, n, n + sizeof end - 1);

@@ -53,6 +53,7 @@ struct qn_parse {
     int32_t call;
     const qn_tool *tool;
     qn_buf raw, name, id, value, keys;
+    qn_buf skipped; /* white space before its opening: text again, should it be no call */
     qn_json_scan scan;
     bool opened, object_closed, in_section, streaming, has_id;
     unsigned types;
@@ -79,6 +80,7 @@ bool qn__cur_string(cursor *c, qn_slice *out);
 bool qn__cur_value(cursor *c, qn_slice *out);
 
 void qn__parse_take(qn_parse *p, size_t n, bool raw);
+void qn__parse_skip(qn_parse *p, size_t n); /* take, and remember in `skipped` */
 void qn__parse_emit(qn_parse *p, qn_part_kind kind, const char *text, size_t n);
 void qn__parse_begin_call(qn_parse *p);
 void qn__parse_end_call(qn_parse *p);

@@ -152,9 +152,27 @@ parse_step qn__parse_key(qn_parse *p, bool final)
     return STEP_AGAIN;
 }
 
+/* The same where a grammar held the output to the spelling: white space that differs does not end a value either. */
+static bool exact_end_at(const qn_parse *p, cursor *c, bool final)
+{
+    const qn_written *w = &p->calls->written;
+    key_head k;
+    if (!qn__cur_exact(c, w->value_close))
+        return false;
+    cursor key = *c, end = *c, whole = *c;
+    if (qn__cur_exact(&key, w->key_open) && key_head_at(p, &whole, &k) && may_follow(p, k.key))
+        return true;
+    if (qn__cur_exact(&end, p->d->end))
+        return true;
+    c->more = key.more || end.more || whole.more;
+    return final && c->more;
+}
+
 /* Does the value end at c? Then c is behind its closing tag. */
 static bool value_end_at(const qn_parse *p, cursor *c, bool final)
 {
+    if (p->calls->exact)
+        return exact_end_at(p, c, final);
     if (p->d->lines && c->i < c->n && c->p[c->i] == '\n')
         c->i++;
     if (!qn__cur_exact(c, p->d->value_close))
