@@ -136,13 +136,15 @@ typedef enum qn_kv_type { QN_KV_F16, QN_KV_F32, QN_KV_Q8_0 } qn_kv_type;
 
 typedef struct qn_engine_options {
     int32_t n_ctx;     /* tokens a sequence may hold, prompt and output; 0: what the model states, if kv_ram holds it */
-    int32_t n_threads; /* 0: chosen from the machine */
+    int32_t n_threads; /* 0: as many as `cpus` names, else one per core; where the machine has siblings or slow cores, these too
+                        * if they help, which is measured once (0.1 s) and kept in $XDG_CACHE_HOME/quern/threads */
     int32_t n_chunk;   /* prefill tokens per step; 0: 512 */
     int32_t max_seqs;  /* sequences running together; 0: 8 */
     qn_kv_type kv;
     uint64_t kv_ram;   /* bytes that pages of KV may take, of running and of ended requests, if one context fits into them; taken
                         * as they are needed. 0: a quarter of the machine's memory, at most a context for each of max_seqs + 1 */
     const char *cpu;   /* "ref", "avx2", "avx512", "amx" (ARM: "neon", "i8mm") or NULL: QUERN_CPU, then the best the machine has */
+    const char *cpus;  /* "0-3,8": thread i stays on the i-th of these processors, the thread that runs steps too; NULL: anywhere */
     bool no_repack;    /* weights stay in the file's map, which processes share and memory may evict: slower. Else they are laid
                         * out for the level's registers in memory of their own, where that fits; the file's pages are let go.
                         * Engines of one model share it. The results are the same bytes */
@@ -480,21 +482,24 @@ typedef struct qn_ceilings {
     const char *cpu;      /* the level; static */
     uint64_t read_bytes;  /* the memory that was read over and over, in huge pages where the system has them */
     double bandwidth;     /* bytes per second */
+    double plain_bandwidth; /* the same from small pages, as a mapped file has them */
     double int8_ops;      /* operations per second: a multiplication and an addition are two */
     double fp32_ops;
 } qn_ceilings;
-/* cpu as in qn_engine_options; n_threads 0: chosen as there. read_bytes: as much memory as the work reads in turn, so that
+/* cpu, cpus, n_threads as in qn_engine_options. read_bytes: as much memory as the work reads in turn, so that
  * caches help as much as they help there (4 MiB to 1 GiB; less or more is brought there); 0: more than the caches hold.
- * Takes about half a second. Errors: QN_EINVAL, QN_ENOMEM, QN_EIO (threads). */
-QN_API qn_status qn_measure_ceilings(const char *cpu, int32_t n_threads, uint64_t read_bytes, qn_ceilings *out, qn_err *err);
+ * Takes under a second. Errors: QN_EINVAL, QN_ENOMEM, QN_EIO (threads). */
+QN_API qn_status qn_measure_ceilings(const char *cpu, const char *cpus, int32_t n_threads, uint64_t read_bytes, qn_ceilings *out,
+                                     qn_err *err);
 
 /* The least that a step must do in which each of n_seqs sequences that hold `depth` tokens gets n_tokens more and the logits
  * of its last one: each weight it needs read once (of experts, those that so many tokens choose if they choose evenly), keys,
- * values and states read once, each weight multiplied by each token. Attention's own arithmetic is not counted. */
+ * values and states read once, each weight multiplied by each token. */
 typedef struct qn_work {
     double bytes;
     double int8_ops;  /* with quantised weights */
     double float_ops; /* with F32, F16 and BF16 weights */
+    double attention_ops; /* in floats: each token with those that it sees */
 } qn_work;
 QN_API void qn_engine_get_work(const qn_engine *e, int32_t n_seqs, int32_t n_tokens, int32_t depth, qn_work *out);
 

@@ -162,6 +162,12 @@ uint64_t qn__memory_total(void)
     return all;
 }
 
+double qn__cpu_load(void)
+{
+    double load;
+    return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
 size_t qn__cpu_cache(void)
 {
     long most = 0;

@@ -25,11 +25,13 @@ qn_cpu qn__cpu_best(void);
 /* `name` NULL: the environment's QUERN_CPU, else the best. Errors: QN_EINVAL for an unknown name, QN_EUNSUPPORTED when
  * the machine does not have it. */
 qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err);
-/* Logical processors this process may use. */
+/* Logical processors that the calling thread may use. */
 int qn__cpu_count(void);
 /* Bytes of memory that the machine has, or that this process's control group may use; 0 when the system does not say. Not
  * how much of it is free: that changes, and what follows from it would, too. */
 uint64_t qn__memory_total(void);
+/* Programs that ran in the last minute, on average; 0 when the system does not say. */
+double qn__cpu_load(void);
 /* Bytes of the largest cache; 0 when the system does not say. */
 size_t qn__cpu_cache(void);
 

@@ -110,6 +110,16 @@ void *qn__alloc_aligned(size_t n)
     return p;
 }
 
+void qn__small_pages(void *p, size_t n)
+{
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(p, n, MADV_NOHUGEPAGE);
+#else
+    (void)p;
+    (void)n;
+#endif
+}
+
 void qn__free_aligned(void *p)
 {
     free(p);

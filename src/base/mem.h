@@ -35,6 +35,8 @@ size_t qn__alloc_peak_take(void);
 
 /* n bytes aligned to 64, or to 2 MiB and advised to use huge pages when n >= 2 MiB. Contents undefined. */
 void *qn__alloc_aligned(size_t n);
+/* Memory that was not touched yet stays in the system's smallest pages. */
+void qn__small_pages(void *p, size_t n);
 void qn__free_aligned(void *p);
 
 /* Bytes that may still be taken without swapping, as the system tells: free memory, caches, a container's bound. SIZE_MAX

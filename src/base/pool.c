@@ -19,6 +19,7 @@
 #define PAUSE() ((void)0)
 #endif
 
+enum { STACK = 2 << 20 };
 enum { SPINS = 2000 }; /* some 0.1 ms: longer than the gap between regions of one step */
 
 struct worker {
@@ -44,6 +45,11 @@ struct qn_pool {
     _Atomic int sleeping;
     pthread_mutex_t lock;
     pthread_cond_t wake;
+    bool pinned; /* `home` is thread 0's processor; `guest` is there if has_guest, and came from `before` */
+    bool has_guest;
+    int16_t home;
+    pthread_t guest;
+    qn_cpus before;
     struct worker workers[];
 };
 
@@ -134,14 +140,18 @@ qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err)
     sigset_t all, before; /* signals are for the program's own threads: a worker must not run its handlers */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_attr_t attr; /* as much stack as kernels want, whatever the system's habit is */
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, STACK);
     int made = 0;
     for (; made < n_threads - 1; made++) {
         struct worker *w = &p->workers[made];
         *w = (struct worker){.pool = p, .index = made + 1};
-        if (pthread_create(&w->thread, NULL, work, w) != 0)
+        if (pthread_create(&w->thread, &attr, work, w) != 0)
             break;
         p->n_workers++;
     }
+    (void)pthread_attr_destroy(&attr);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (made < n_threads - 1) {
         qn__pool_close(p);
@@ -151,10 +161,44 @@ qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err)
     return QN_OK;
 }
 
+qn_status qn__pool_pin(qn_pool *p, const qn_cpus *cpus, qn_err *err)
+{
+    qn_cpus before;
+    if (cpus->n <= p->n_workers)
+        return qn__fail(err, QN_EINVAL, "cpus", "%d processors are too few for %d threads; name more or ask for fewer", cpus->n,
+                        p->n_workers + 1);
+    int bad = qn__cpus_pin(cpus->id, 1, &before) ? -1 : 0; /* only tried: it is not known yet who will run regions */
+    (void)qn__cpus_pin(before.id, before.n, NULL);
+    for (int i = 0; i < p->n_workers && bad < 0; i++) {
+#ifdef __linux__
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(cpus->id[i + 1], &set);
+        if (pthread_setaffinity_np(p->workers[i].thread, sizeof set, &set) != 0)
+#endif
+            bad = i + 1;
+    }
+    if (bad >= 0)
+        return qn__fail(err, QN_EINVAL, "cpus", "no thread can be put on processor %d; does it exist, and may this process use it?",
+                        cpus->id[bad]);
+    p->pinned = true;
+    p->home = cpus->id[0];
+    return QN_OK;
+}
+
+static void move_home(qn_pool *p)
+{
+    p->has_guest = true;
+    p->guest = pthread_self();
+    (void)qn__cpus_pin(&p->home, 1, &p->before);
+}
+
 void qn__pool_close(qn_pool *p)
 {
     if (!p)
         return;
+    if (p->has_guest && pthread_equal(p->guest, pthread_self()))
+        (void)qn__cpus_pin(p->before.id, p->before.n, NULL);
     atomic_store(&p->quit, true);
     open_gate(p);
     for (int i = 0; i < p->n_workers; i++)
@@ -173,6 +217,8 @@ void qn__pool_run(qn_pool *p, int n_items, void (*fn)(void *, int, int), void *a
 {
     if (n_items <= 0)
         return;
+    if (p->pinned && !(p->has_guest && pthread_equal(p->guest, pthread_self())))
+        move_home(p);
     if (p->n_workers == 0 || n_items == 1) {
         for (int i = 0; i < n_items; i++)
             fn(arg, i, 0);

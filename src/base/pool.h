@@ -6,13 +6,17 @@
 #ifndef QN_BASE_POOL_H
 #define QN_BASE_POOL_H
 
-#include "quern.h"
+#include "base/topology.h"
 
 typedef struct qn_pool qn_pool;
 
 /* n_threads >= 1, the caller's included. Errors: QN_ENOMEM, QN_EIO (no thread could be made). */
 qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err);
 void qn__pool_close(qn_pool *p);
+/* Thread i stays on processor ids[i], for i below the number of threads. The caller of qn__pool_run is moved when it runs the
+ * next region, and back where it was when it closes the pool. Errors: QN_EINVAL (fewer than threads, or one that this process
+ * may not use). */
+qn_status qn__pool_pin(qn_pool *p, const qn_cpus *cpus, qn_err *err);
 int qn__pool_threads(const qn_pool *p);
 
 /* Run fn(arg, item, thread) for item in [0, n_items); returns when all are done and their writes are visible.

@@ -16,9 +16,9 @@ typedef enum bench_form { BENCH_TABLE, BENCH_CSV, BENCH_MARKDOWN, BENCH_JSON } b
 
 typedef struct bench_options {
     const char *model;
-    bench_list prompts, outputs, depths, seqs, threads, kvs; /* threads empty: the default */
-    int32_t runs, chunk;
-    const char *cpu;
+    bench_list prompts, outputs, depths, seqs, threads, kvs, chunks; /* threads, chunks empty: the default */
+    int32_t runs;
+    const char *cpu, *cpus;
     bool no_repack;
     bench_form form;
     bool quiet;

@@ -26,7 +26,8 @@ void bench_warn(const bench_options *o, const char *fmt, ...)
 /* The seconds that a step takes at least; *by: what takes them, where it took more than *most. */
 static double step_seconds(const qn_work *w, const qn_ceilings *c, double *most, const char **by)
 {
-    const double memory = w->bytes / c->bandwidth, int8 = w->int8_ops / c->int8_ops, fp32 = w->float_ops / c->fp32_ops;
+    const double bandwidth = c->bandwidth > c->plain_bandwidth ? c->bandwidth : c->plain_bandwidth;
+    const double memory = w->bytes / bandwidth, int8 = w->int8_ops / c->int8_ops, fp32 = (w->float_ops + w->attention_ops) / c->fp32_ops;
     const double least = memory > int8 + fp32 ? memory : int8 + fp32;
     if (least > *most) {
         *most = least;
@@ -73,14 +74,14 @@ int bench_begin(const bench_options *o, const qn_model *m, const qn_ceilings *c,
     cli_printf(" (%s), %.1f MB; a token reads %.1f MB and takes %.1f M multiplications\n", i.architecture,
                (double)i.file_bytes / 1e6, (double)i.bytes_per_token / 1e6, (double)i.params_per_token / 1e6);
     const bool mark = o->form == BENCH_MARKDOWN;
-    cli_printf("%slevel %s; this machine at most, reading %.0f MB over and over:\n%s", mark ? "\n" : "", c->cpu,
+    cli_printf("%slevel %s; this machine at most, reading %.0f MB of huge pages over and over:\n%s", mark ? "\n" : "", c->cpu,
                (double)c->read_bytes / 1e6, mark ? "\n" : "");
     if (mark)
-        cli_printf("| threads | GB/s | int8 GOPS | fp32 GFLOPS |\n|---:|---:|---:|---:|\n");
+        cli_printf("| threads | GB/s | of small pages | int8 GOPS | fp32 GFLOPS |\n|---:|---:|---:|---:|---:|\n");
     for (size_t k = 0; k < n; k++)
-        cli_printf(mark ? "| %d | %.1f | %.0f | %.0f |\n"
-                        : "  %3d thread(s)  %7.1f GB/s  %8.0f int8 GOPS  %8.0f fp32 GFLOPS\n",
-                   (int)c[k].n_threads, c[k].bandwidth / 1e9, c[k].int8_ops / 1e9, c[k].fp32_ops / 1e9);
+        cli_printf(mark ? "| %d | %.1f | %.1f | %.0f | %.0f |\n"
+                        : "  %3d thread(s)  %7.1f GB/s (%.1f of small pages)  %8.0f int8 GOPS  %8.0f fp32 GFLOPS\n",
+                   (int)c[k].n_threads, c[k].bandwidth / 1e9, c[k].plain_bandwidth / 1e9, c[k].int8_ops / 1e9, c[k].fp32_ops / 1e9);
     if (mark)
         cli_printf("\n| test | threads | KV | tokens/s | spread | of the ceiling |\n|---|---:|---|---:|---:|---:|\n");
     else
@@ -114,15 +115,16 @@ int bench_row(const bench_options *o, const bench_result *r)
 
 static json_t *ceilings_json(const qn_ceilings *c, size_t n)
 {
-    json_t *threads = json_array(), *bandwidth = json_array(), *int8 = json_array(), *fp32 = json_array();
+    json_t *threads = json_array(), *bandwidth = json_array(), *plain = json_array(), *int8 = json_array(), *fp32 = json_array();
     for (size_t i = 0; i < n; i++) {
         json_array_append_new(threads, json_integer(c[i].n_threads));
         json_array_append_new(bandwidth, json_real(c[i].bandwidth));
+        json_array_append_new(plain, json_real(c[i].plain_bandwidth));
         json_array_append_new(int8, json_real(c[i].int8_ops));
         json_array_append_new(fp32, json_real(c[i].fp32_ops));
     }
-    return json_pack("{s:s,s:I,s:o,s:o,s:o,s:o}", "cpu", c[0].cpu, "read_bytes", (json_int_t)c[0].read_bytes, "threads",
-                     threads, "bytes_per_second", bandwidth, "int8_ops_per_second", int8, "fp32_ops_per_second", fp32);
+    return json_pack("{s:s,s:I,s:o,s:o,s:o,s:o,s:o}", "cpu", c[0].cpu, "read_bytes", (json_int_t)c[0].read_bytes, "threads",
+                     threads, "bytes_per_second", bandwidth, "small_pages_bytes_per_second", plain, "int8_ops_per_second", int8, "fp32_ops_per_second", fp32);
 }
 
 int bench_end(const bench_options *o, const qn_ceilings *c, size_t n, const bench_result *r, size_t n_results)

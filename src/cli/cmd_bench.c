@@ -10,14 +10,14 @@
 #include "cli/progress.h"
 #include "cli/term.h"
 
-enum { MOST_CEILINGS = 32, MOST_RUNS = 1000, MOST_TESTS = 2 * BENCH_LIST * BENCH_LIST };
+enum { EACH = 8, MOST_CEILINGS = 32, MOST_RUNS = 1000, MOST_TESTS = 2 * BENCH_LIST * BENCH_LIST };
 
 static const char *const kv_names[] = {"f16", "f32", "q8_0"};
 
 /* What the command line says, before it is understood. */
 typedef struct bench_words {
-    const char *prompts, *outputs, *depths, *seqs, *threads, *kvs, *cpu;
-    int32_t runs, chunk;
+    const char *prompts, *outputs, *depths, *seqs, *threads, *kvs, *chunks, *cpu, *cpus;
+    int32_t runs;
     bool csv, markdown, json, quiet, no_repack;
 } bench_words;
 
@@ -55,19 +55,22 @@ static void list_tests(bench *b)
     }
 }
 
-/* pp512, tg64@8192x8; where threads or KV types are several, /t2 and /f32 tell them apart. */
-static void name_test(const bench_options *o, const bench_test *t, int32_t threads, int32_t kv, char *out, size_t cap)
+/* pp512, tg64@8192x8; where threads, KV types or chunks are several, /t2, /f32 and /b256 tell them apart. */
+static void name_test(const bench_options *o, const bench_test *t, const qn_engine_info *e, int32_t kv, char *out,
+                      size_t cap)
 {
-    char depth[16] = "", seqs[16] = "", at[16] = "", type[16] = "";
+    char depth[16] = "", seqs[16] = "", at[16] = "", type[16] = "", chunk[16] = "";
     if (t->depth > 0)
         snprintf(depth, sizeof depth, "@%d", (int)t->depth);
     if (t->seqs > 1)
         snprintf(seqs, sizeof seqs, "x%d", (int)t->seqs);
     if (o->threads.n > 1)
-        snprintf(at, sizeof at, "/t%d", (int)threads);
+        snprintf(at, sizeof at, "/t%d", (int)e->n_threads);
     if (o->kvs.n > 1)
         snprintf(type, sizeof type, "/%s", kv_names[kv]);
-    snprintf(out, cap, "%s%d%s%s%s%s", t->prompt ? "pp" : "tg", (int)t->n, depth, seqs, at, type);
+    if (o->chunks.n > 1)
+        snprintf(chunk, sizeof chunk, "/b%d", (int)e->n_chunk);
+    snprintf(out, cap, "%s%d%s%s%s%s%s", t->prompt ? "pp" : "tg", (int)t->n, depth, seqs, at, type, chunk);
 }
 
 /* ---- measuring ------------------------------------------------------------------------------------------------- */
@@ -84,15 +87,16 @@ static void tick(void *arg)
     cli_progress_at(&b->bar, "measuring", "runs", ++b->done, b->total);
 }
 
-static int open_engine(const bench *b, int32_t threads, int32_t kv, qn_engine **out)
+static int open_engine(const bench *b, int32_t threads, int32_t kv, int32_t chunk, qn_engine **out)
 {
     qn_engine_options o;
     qn_err err;
     qn_engine_options_init(&o);
     o.n_threads = threads;
-    o.n_chunk = b->o->chunk;
+    o.n_chunk = chunk;
     o.kv = (qn_kv_type)kv;
     o.cpu = b->o->cpu;
+    o.cpus = b->o->cpus;
     o.no_repack = b->o->no_repack;
     o.max_seqs = 1;
     for (size_t i = 0; i < b->n_tests; i++) {
@@ -120,7 +124,7 @@ static int one_test(bench *b, qn_engine *e, const bench_test *t, int32_t kv)
     bench_result *r = &b->results[b->n_results];
     qn_engine_get_info(e, &info);
     *r = (bench_result){.threads = info.n_threads, .kv = kv_names[kv]};
-    name_test(o, t, info.n_threads, kv, r->name, sizeof r->name);
+    name_test(o, t, &info, kv, r->name, sizeof r->name);
     int rc = bench_measure(e, t, o->runs, rates, tick, b);
     cli_progress_clear(&b->bar);
     if (rc == CLI_GO) {
@@ -146,10 +150,10 @@ static int one_test(bench *b, qn_engine *e, const bench_test *t, int32_t kv)
     return rc;
 }
 
-static int one_engine(bench *b, int32_t threads, int32_t kv)
+static int one_engine(bench *b, int32_t threads, int32_t kv, int32_t chunk)
 {
     qn_engine *e = NULL;
-    int rc = open_engine(b, threads, kv, &e);
+    int rc = open_engine(b, threads, kv, chunk, &e);
     if (rc == CLI_OK)
         rc = bench_warm(e);
     for (size_t i = 0; i < b->n_tests && rc == CLI_OK; i++)
@@ -173,7 +177,7 @@ static int add_ceiling(bench *b, int32_t threads, uint64_t bytes)
     qn_err err;
     if (b->n_ceilings == MOST_CEILINGS || (threads && has_ceiling(b, threads)))
         return CLI_OK;
-    const qn_status s = qn_measure_ceilings(b->o->cpu, threads, bytes, &b->ceilings[b->n_ceilings], &err);
+    const qn_status s = qn_measure_ceilings(b->o->cpu, b->o->cpus, threads, bytes, &b->ceilings[b->n_ceilings], &err);
     if (s != QN_OK)
         return cli_fail(&err);
     b->n_ceilings++;
@@ -185,7 +189,7 @@ static int by_threads(const void *a, const void *b)
     return ((const qn_ceilings *)a)->n_threads - ((const qn_ceilings *)b)->n_threads;
 }
 
-/* For every number of threads that is tested, and for 1, 2, 4, ... below the largest. The memory read is what a token
+/* For every number of threads that is tested, and for those below: each, or where they are many 1, 2, 4, ... The memory read is what a token
  * reads: a model that fits the caches is not held to the memory's speed. */
 static int measure_ceilings(bench *b)
 {
@@ -197,7 +201,7 @@ static int measure_ceilings(bench *b)
     if (o->threads.n == 0) { /* the default: as the engine chooses it */
         qn_engine *e;
         qn_engine_info ei;
-        if ((rc = open_engine(b, 0, o->kvs.v[0], &e)) != CLI_OK)
+        if ((rc = open_engine(b, 0, o->kvs.v[0], 0, &e)) != CLI_OK)
             return rc;
         qn_engine_get_info(e, &ei);
         qn_engine_close(e);
@@ -208,7 +212,7 @@ static int measure_ceilings(bench *b)
         most = o->threads.v[i] > most ? o->threads.v[i] : most;
         rc = add_ceiling(b, o->threads.v[i], info.bytes_per_token);
     }
-    for (int32_t n = 1; n < most && rc == CLI_OK; n *= 2)
+    for (int32_t n = 1; n < most && rc == CLI_OK; n = most <= EACH ? n + 1 : n * 2)
         rc = add_ceiling(b, n, info.bytes_per_token);
     qsort(b->ceilings, b->n_ceilings, sizeof *b->ceilings, by_threads);
     return rc;
@@ -219,7 +223,7 @@ static void check_again(const bench *b)
 {
     const qn_ceilings *before = &b->ceilings[b->n_ceilings - 1];
     qn_ceilings after;
-    if (qn_measure_ceilings(b->o->cpu, before->n_threads, 1, &after, NULL) == QN_OK &&
+    if (qn_measure_ceilings(b->o->cpu, b->o->cpus, before->n_threads, 1, &after, NULL) == QN_OK &&
         after.int8_ops < 0.85 * before->int8_ops)
         bench_warn(b->o, "the processor does %.0f %% less than at the start; is it hot, or something else running?",
                    100 * (1 - after.int8_ops / before->int8_ops));
@@ -231,9 +235,10 @@ static int measure_all(bench *b)
 {
     const bench_options *o = b->o;
     const int32_t chosen = 0;
-    const size_t n_threads = o->threads.n ? o->threads.n : 1;
-    b->total = b->n_tests * n_threads * o->kvs.n * (size_t)o->runs;
-    b->results = calloc(b->n_tests * n_threads * o->kvs.n, sizeof *b->results);
+    const size_t n_threads = o->threads.n ? o->threads.n : 1, n_chunks = o->chunks.n ? o->chunks.n : 1;
+    const size_t n = b->n_tests * n_threads * o->kvs.n * n_chunks;
+    b->total = n * (size_t)o->runs;
+    b->results = calloc(n, sizeof *b->results);
     if (!b->results)
         return cli_fail_text("bench", "out of memory");
     int rc = measure_ceilings(b);
@@ -242,7 +247,8 @@ static int measure_all(bench *b)
     cli_progress_start(&b->bar, !o->quiet);
     for (size_t t = 0; t < n_threads; t++)
         for (size_t k = 0; k < o->kvs.n && rc == CLI_OK; k++)
-            rc = one_engine(b, o->threads.n ? o->threads.v[t] : chosen, o->kvs.v[k]);
+            for (size_t c = 0; c < n_chunks && rc == CLI_OK; c++)
+                rc = one_engine(b, o->threads.n ? o->threads.v[t] : chosen, o->kvs.v[k], o->chunks.n ? o->chunks.v[c] : chosen);
     if (rc == CLI_OK)
         check_again(b);
     return rc == CLI_OK ? bench_end(o, b->ceilings, b->n_ceilings, b->results, b->n_results) : rc;
@@ -319,14 +325,15 @@ static int understand(const cli_command *c, const bench_words *w, bench_options 
         return cli_usage(c, "only one of --csv, --markdown and --json can be given");
     o->form = w->csv ? BENCH_CSV : w->markdown ? BENCH_MARKDOWN : w->json ? BENCH_JSON : BENCH_TABLE;
     o->runs = w->runs;
-    o->chunk = w->chunk;
     o->cpu = w->cpu;
+    o->cpus = w->cpus;
     o->no_repack = w->no_repack;
     o->quiet = w->quiet;
     if ((rc = parse_list(c, "-p", w->prompts, 0, TOKENS, &o->prompts)) != CLI_GO ||
         (rc = parse_list(c, "-n", w->outputs, 0, TOKENS, &o->outputs)) != CLI_GO ||
         (rc = parse_list(c, "-d", w->depths, 0, TOKENS, &o->depths)) != CLI_GO ||
         (rc = parse_list(c, "-s", w->seqs, 1, 1024, &o->seqs)) != CLI_GO ||
+        (w->chunks && (rc = parse_list(c, "--chunk", w->chunks, 1, 65536, &o->chunks)) != CLI_GO) ||
         (w->threads && (rc = parse_list(c, "-t", w->threads, 1, 512, &o->threads)) != CLI_GO) ||
         (rc = parse_kvs(c, w->kvs, &o->kvs)) != CLI_GO)
         return rc;
@@ -360,7 +367,8 @@ static const cli_option options[] = {
     TEXT("--threads", "-t", "N", threads, "threads (default: chosen from the machine)"),
     TEXT("--kv", NULL, "f16", kvs, "how the KV cache is kept: f16, f32, q8_0"),
     {"--runs", "-r", CLI_INT, "5", offsetof(bench_words, runs), 1, MOST_RUNS, "runs of each; the median counts"},
-    {"--chunk", NULL, CLI_INT, "N", offsetof(bench_words, chunk), 1, 65536, "prompt tokens read in one step"},
+    TEXT("--chunk", "-b", "N", chunks, "prompt tokens read in one step"),
+    TEXT("--cpus", NULL, "LIST", cpus, "keep the threads on these processors, one each, as in 0-3,8"),
     TEXT("--cpu", NULL, "LEVEL", cpu, "kernel level (default: $QUERN_CPU, then the best that the machine has)"),
     {"--no-repack", NULL, CLI_FLAG, NULL, offsetof(bench_words, no_repack), 0, 0, "leave the weights in the mapped file"},
     {"--csv", NULL, CLI_FLAG, NULL, offsetof(bench_words, csv), 0, 0, "comma-separated values"},
@@ -374,12 +382,12 @@ const cli_command cli_cmd_bench = {
     .usage = "MODEL [-p 512] [-n 64] [-d DEPTH] [-s SEQUENCES] [-t THREADS] [-r RUNS]",
     .summary = "Measure how fast a model runs, beside what the machine can do.",
     .details =
-        "-p, -n, -d, -s, -t and --kv take lists with commas; every combination is measured. pp512: reading 512 tokens; "
+        "-p, -n, -d, -s, -b, -t and --kv take lists with commas; every combination is measured. pp512: reading 512 tokens; "
         "tg64@8192: generating 64 after 8192; tg64x8: eight sequences together, their tokens added up. First the "
         "machine "
         "is measured: how fast its threads read memory, multiply 8-bit integers and floats. The ceiling of a test is "
         "the "
-        "time that its weights, keys and values take to be read once, or its multiplications, whichever is longer; of "
+        "time that its weights, keys and values take to be read once, or its multiplications (attention's as floats), whichever is longer; of "
         "a "
         "mixture of experts only those that are used count.",
     .min_operands = 1,

@@ -41,6 +41,7 @@ int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)
     e.kv = (qn_kv_type)o->kv;
     e.cpu = o->cpu;
     e.no_repack = o->no_repack;
+    e.cpus = o->cpus;
     qn_err err;
     const qn_status s = qn_engine_open(m, &e, out, &err);
     return s == QN_OK ? CLI_OK : cli_fail(&err);

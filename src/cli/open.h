@@ -8,7 +8,7 @@
 typedef struct cli_engine {
     int32_t ctx, threads, chunk;
     int kv; /* qn_kv_type */
-    const char *cpu;
+    const char *cpu, *cpus;
     bool no_repack;
 } cli_engine;
 
@@ -18,6 +18,8 @@ typedef struct cli_engine {
     {"--ctx", NULL, CLI_INT, "N", offsetof(type, m.ctx), 1, 16777216, ctx_help}, \
     {"--threads", "-t", CLI_INT, "N", offsetof(type, m.threads), 1, 512, \
      "threads (default: chosen from the machine)"}, \
+    {"--cpus", NULL, CLI_TEXT, "LIST", offsetof(type, m.cpus), 0, 0, \
+     "keep the threads on these processors, one each, as in 0-3,8 (default: where the system puts them)"}, \
     {"--chunk", NULL, CLI_INT, "N", offsetof(type, m.chunk), 1, 65536, \
      "prompt tokens read in one step; changes the speed and never the result"}, \
     {"--kv", NULL, CLI_CHOICE, "f16|f32|q8_0", offsetof(type, m.kv), 0, 0, "how the KV cache is kept (default f16)"}, \

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "engine/engine.h"
+#include "engine/threads.h"
 #include "kernels/peak.h"
 
 enum {
@@ -76,22 +77,26 @@ static double computes(qn_pool *pool, sweep *s, int n_items, uint64_t (*compute)
     return best(pool, s, n_items, 0);
 }
 
-qn_status qn_measure_ceilings(const char *cpu, int32_t n_threads, uint64_t read_bytes, qn_ceilings *out, qn_err *err)
+qn_status qn_measure_ceilings(const char *cpu, const char *cpus, int32_t n_threads, uint64_t read_bytes, qn_ceilings *out,
+                              qn_err *err)
 {
     qn_cpu level;
+    qn_cpus on;
     qn_pool *pool = NULL;
     sweep s = {0};
     qn_status st = qn__cpu_choose(cpu, &level, err);
     if (st)
         return st;
-    if (n_threads == 0)
-        n_threads = qn__cpu_count();
+    if ((st = qn__threads_fill(level, cpus, &n_threads, &on, err)))
+        return st;
     if (read_bytes == 0)
         read_bytes = qn__cpu_cache() * 2 > 256u << 20 ? qn__cpu_cache() * 2 : 256u << 20;
     size_t bytes = read_bytes < LEAST ? LEAST : read_bytes > MOST ? MOST : (size_t)read_bytes;
     st = qn__pool_open(n_threads, &pool, err);
     if (st)
         return st;
+    if (on.n && (st = qn__pool_pin(pool, &on, err)))
+        goto out;
     int n_items = n_threads * PIECES;
     s.peak = qn__peak(level);
     s.size = bytes / (size_t)n_items / PAGE * PAGE;
@@ -102,8 +107,16 @@ qn_status qn_measure_ceilings(const char *cpu, int32_t n_threads, uint64_t read_
         st = qn__fail_mem(err, "ceilings");
         goto out;
     }
+    qn__small_pages(s.p, bytes);
     qn__pool_run(pool, n_items, touch, &s);
-    *out = (qn_ceilings){.n_threads = n_threads, .cpu = qn__cpu_name(level), .read_bytes = bytes};
+    double plain = best(pool, &s, n_items, (double)bytes);
+    qn__free_aligned(s.p);
+    if (!(s.p = qn__alloc_aligned(bytes))) {
+        st = qn__fail_mem(err, "ceilings");
+        goto out;
+    }
+    qn__pool_run(pool, n_items, touch, &s);
+    *out = (qn_ceilings){.n_threads = n_threads, .cpu = qn__cpu_name(level), .read_bytes = bytes, .plain_bandwidth = plain};
     out->bandwidth = best(pool, &s, n_items, (double)bytes);
     out->int8_ops = computes(pool, &s, n_items, s.peak->int8);
     out->fp32_ops = computes(pool, &s, n_items, s.peak->fp32);

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/threads.h"
 
 enum { CTX_LEAST = 2048, CTX_UNSTATED = 2048, CTX_MAX = 1 << 24, KV_UNKNOWN = 1 << 30 };
 
@@ -59,13 +60,15 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
     e->state_bytes = qn__decoder_state_bytes(e->model->decoder);
     if (o->n_ctx == 0)
         o->n_ctx = choose_ctx(e);
-    if (o->n_threads == 0)
-        o->n_threads = qn__cpu_count();
+    qn_status st = qn__cpu_choose(o->cpu, &e->level, err);
+    if (st || (st = qn__threads_fill(e->level, o->cpus, &o->n_threads, &e->cpus, err)))
+        return st;
+    o->cpu = qn__cpu_name(e->level);
+    o->cpus = NULL; /* the caller's */
     if (o->n_chunk == 0)
         o->n_chunk = 512;
     if (o->max_seqs == 0)
         o->max_seqs = 8;
-    qn_status st;
     if ((st = range("context size", o->n_ctx, 1, CTX_MAX, err)) || (st = range("threads", o->n_threads, 1, 512, err)) ||
         (st = range("prefill chunk", o->n_chunk, 1, 65536, err)) || (st = range("sequences", o->max_seqs, 1, 1024, err)))
         return st;
@@ -78,15 +81,13 @@ static qn_status fill_options(qn_engine *e, const qn_engine_options *given, qn_e
         pages = per_seq * (o->max_seqs + 1);
     e->max_pages = (int32_t)(pages < per_seq + 1 ? per_seq + 1 : pages);
     o->kv_ram = (uint64_t)e->max_pages * e->page_bytes;
-    st = qn__cpu_choose(o->cpu, &e->level, err);
-    o->cpu = qn__cpu_name(e->level);
-    return st;
+    return QN_OK;
 }
 
 static qn_status open_context(const qn_engine *e, int rows, qn_context **out, qn_err *err)
 {
     const qn_context_options c = {.level = e->level, .n_threads = e->o.n_threads, .max_rows = rows, .max_out = rows,
-                                  .n_ctx = e->o.n_ctx, .kv = e->kv};
+                                  .n_ctx = e->o.n_ctx, .kv = e->kv, .cpus = e->cpus.n ? &e->cpus : NULL};
     return qn__context_open(e->decoder, &c, out, err);
 }
 

@@ -112,6 +112,7 @@ struct qn_engine {
     qn_engine_options o; /* with every default filled in */
     qn_cpu level;
     qn_kv kv;
+    qn_cpus cpus; /* of o.cpus; none: anywhere */
     size_t page_bytes, state_bytes; /* state_bytes: 0 unless the model is recurrent */
     int32_t max_pages;
     int32_t n_vocab;

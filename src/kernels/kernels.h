@@ -65,7 +65,7 @@ typedef struct qn_attention {
 enum { QN_KV_GROUP = 32 }; /* values that share a scale in Q8_0 */
 /* Bytes of the keys, or of the values, of one head in a page: a multiple of 64. */
 size_t qn__kv_bytes(qn_kv kv, int head);
-enum { QN_ATTENTION_MAX_Q = 16, QN_HEAD_MAX = 576 }; /* bounds of n_q and head sizes, for stack tiles */
+enum { QN_ATTENTION_MAX_Q = 96, QN_HEAD_MAX = 576 }; /* bounds of n_q and head sizes: some 0.4 MB of stack */
 
 typedef struct qn_kernels {
     qn_cpu level;

@@ -12,11 +12,11 @@
 enum {
     MIN_SPAN = 64, SPAN_BYTES = 1400 << 10, /* activation rows of one matmul: 64 x 8960 int8 stay in a 1 MB second-level cache */
     MIN_PIECE_ROWS = 16, MAX_PIECE_ROWS = 128,
-    ROWS_PER_PIECE = 8, /* activation rows of one element-wise piece */
+    MAX_ROW_PIECE = 8, ROW_WORK = 1 << 13, /* an element-wise piece: at most so many rows, at least so many values */
     MAX_LINEAR = 4
 };
 
-/* ---- element-wise and row-wise operations: one piece is ROWS_PER_PIECE rows ---- */
+/* ---- element-wise and row-wise operations: one piece is some rows ---- */
 
 typedef struct row_job {
     cpu_device *d;
@@ -27,7 +27,7 @@ typedef struct row_job {
     const int32_t *tokens;
     const float *tables, *row_scale;
     float scale, cap, eps;
-    int head, at, n_rot, stride, y_head, y_at, kind;
+    int head, at, n_rot, stride, y_head, y_at, kind, piece;
     bool neox;
 } row_job;
 
@@ -35,14 +35,29 @@ static void row_piece(void *arg, int item, int thread)
 {
     const row_job *j = arg;
     (void)thread;
-    int end = (item + 1) * ROWS_PER_PIECE;
-    for (int i = item * ROWS_PER_PIECE; i < end && i < j->x.rows; i++)
+    int end = (item + 1) * j->piece;
+    for (int i = item * j->piece; i < end && i < j->x.rows; i++)
         j->one(j, i);
 }
 
-static void run_rows(const row_job *j)
+/* The rows of a piece: few rows are shared out, too, if that is worth waking somebody for. */
+static int rows_of_piece(const cpu_device *d, int rows, int cols)
 {
-    qn__pool_run(j->d->pool, (j->x.rows + ROWS_PER_PIECE - 1) / ROWS_PER_PIECE, row_piece, (void *)(uintptr_t)j);
+    int fair = rows / (d->n_threads * 2), least = cols < ROW_WORK ? ROW_WORK / (cols > 0 ? cols : 1) : 1;
+    int n = fair > least ? fair : least;
+    return n < MAX_ROW_PIECE ? n : MAX_ROW_PIECE;
+}
+
+static int pieces_of(int rows, int piece)
+{
+    return (rows + piece - 1) / piece;
+}
+
+static void run_rows(const row_job *given)
+{
+    row_job j = *given;
+    j.piece = rows_of_piece(j.d, j.x.rows, j.x.cols);
+    qn__pool_run(j.d->pool, pieces_of(j.x.rows, j.piece), row_piece, &j);
 }
 
 /* Row `row` of a packed group as floats. */
@@ -231,19 +246,27 @@ typedef struct linear_job {
     int n_outs, piece_rows, first[MAX_LINEAR + 1]; /* first[i]: number of the first piece of outs[i] */
     bool want[QN_ACT__COUNT];
     size_t stride[QN_ACT__COUNT];
+    int piece;                 /* rows that are prepared together */
     int heads, x_step, y_step; /* head_linear: matrices of outs[0].w, each with its own part of a row */
 } linear_job;
 
-/* Row `item` of x, or of each head's part of it: heads' rows lie together. */
+/* Rows of x, or of each head's part of it: heads' rows lie together. */
 static void prepare_piece(void *arg, int item, int thread)
 {
     const linear_job *j = arg;
     (void)thread;
-    int k = j->outs[0].w->k;
+    int k = j->outs[0].w->k, end = (item + 1) * j->piece < j->x.rows ? (item + 1) * j->piece : j->x.rows;
     for (int a = 0; a < QN_ACT__COUNT; a++)
         for (int h = 0; j->want[a] && h < j->heads; h++)
-            j->d->k->prepare[a](qn__row(j->x, item) + (size_t)h * (size_t)j->x_step,
-                                j->d->prepared[a] + ((size_t)h * (size_t)j->x.rows + (size_t)item) * j->stride[a], k);
+            for (int i = item * j->piece; i < end; i++)
+                j->d->k->prepare[a](qn__row(j->x, i) + (size_t)h * (size_t)j->x_step,
+                                    j->d->prepared[a] + ((size_t)h * (size_t)j->x.rows + (size_t)i) * j->stride[a], k);
+}
+
+static void prepare(linear_job *j)
+{
+    j->piece = rows_of_piece(j->d, j->x.rows, j->outs[0].w->k * j->heads);
+    qn__pool_run(j->d->pool, pieces_of(j->x.rows, j->piece), prepare_piece, j);
 }
 
 /* `rows` rows of a matrix from r0 over all tokens, tile by tile. */
@@ -308,7 +331,7 @@ static void linear(qn_device *dev, qn_rows x, const qn_linear *outs, int n_outs)
     j.piece_rows = qn__cpu_piece_rows(d, total);
     for (int i = 0; i < n_outs; i++)
         j.first[i + 1] = j.first[i] + (outs[i].w->rows + j.piece_rows - 1) / j.piece_rows;
-    qn__pool_run(d->pool, x.rows, prepare_piece, &j);
+    prepare(&j);
     qn__pool_run(d->pool, j.first[n_outs], linear_piece, &j);
 }
 
@@ -332,7 +355,7 @@ static void head_linear(qn_device *dev, const qn_weight *w, qn_rows x, int x_ste
     linear_job j = {.d = d, .x = x, .outs = &out, .n_outs = 1, .heads = w->count, .x_step = x_step, .y_step = y_step};
     qn__observe(dev, &out, 1, (qn_seen){.x = x, .x_step = x_step});
     qn__cpu_strides(d, &out, 1, (size_t)x.rows * (size_t)w->count, j.want, j.stride);
-    qn__pool_run(d->pool, x.rows, prepare_piece, &j);
+    prepare(&j);
     qn__pool_run(d->pool, w->count, head_piece, &j);
 }
 
@@ -343,7 +366,7 @@ typedef struct attention_job {
     const qn_kv_place *at;
     qn_rows q, k, v, out;
     const qn_run *runs;
-    int n_runs, tile_tokens, tile_heads, head_tiles; /* a tile: tile_tokens rows x tile_heads of a group's heads */
+    int n_runs, n_items, tile_tokens, tile_heads, head_tiles; /* a tile: tile_tokens rows x tile_heads of a group's heads */
     int32_t window;
     bool whole;
     float scale, softcap;
@@ -384,6 +407,7 @@ static void attention_piece(void *arg, int item, int thread)
     const qn_kv_place *at = j->at;
     (void)thread;
     int group = at->n_heads / at->n_kv_heads, per_tile = at->n_kv_heads * j->head_tiles;
+    item = j->n_items - 1 - item; /* later tokens look further back: what takes longest comes first */
     int tile = item / per_tile, rest = item % per_tile, kv_head = rest / j->head_tiles, head_tile = rest % j->head_tiles;
     const qn_run *r = j->runs;
     for (; tile >= run_tiles(j, r); r++)
@@ -412,19 +436,30 @@ static void attention_piece(void *arg, int item, int thread)
         .head_k = at->head_k, .head_v = at->head_v, .kv = at->kv, .scale = j->scale, .softcap = j->softcap});
 }
 
+/* Large tiles convert keys and values once for many queries; small ones keep all threads busy. Where there are fewer KV heads
+ * than threads (decoding), a group's heads are shared out, too. */
+static void cut_tiles(attention_job *j, int group)
+{
+    enum { PER_THREAD = 4 };
+    int threads = j->d->n_threads, rows = j->q.rows * j->at->n_kv_heads; /* an upper bound: a tile is of one run */
+    int share = rows < threads ? (threads + rows - 1) / rows : 1;
+    j->tile_heads = (group + share - 1) / share;
+    j->tile_heads = j->tile_heads < QN_ATTENTION_MAX_Q ? j->tile_heads : QN_ATTENTION_MAX_Q;
+    j->head_tiles = (group + j->tile_heads - 1) / j->tile_heads;
+    int most = QN_ATTENTION_MAX_Q / j->tile_heads, fair = rows * j->head_tiles / (threads * PER_THREAD);
+    j->tile_tokens = fair < 1 ? 1 : fair < most ? fair : most;
+}
+
 static void attention(qn_device *d, const qn_kv_place *at, qn_rows q, qn_rows out, const qn_run *runs, int n_runs,
                       int32_t window, bool whole, float scale, float softcap, const float *sinks)
 {
     int group = at->n_heads / at->n_kv_heads;
     attention_job j = {.d = qn__cpu(d), .at = at, .q = q, .out = out, .runs = runs, .n_runs = n_runs, .window = window,
                        .whole = whole, .scale = scale, .softcap = softcap, .sinks = sinks};
-    j.tile_heads = group < QN_ATTENTION_MAX_Q ? group : QN_ATTENTION_MAX_Q;
-    j.tile_tokens = QN_ATTENTION_MAX_Q / j.tile_heads;
-    j.head_tiles = (group + j.tile_heads - 1) / j.tile_heads;
-    int tiles = 0;
+    cut_tiles(&j, group);
     for (int i = 0; i < n_runs; i++)
-        tiles += run_tiles(&j, &runs[i]);
-    qn__pool_run(j.d->pool, tiles * at->n_kv_heads * j.head_tiles, attention_piece, &j);
+        j.n_items += run_tiles(&j, &runs[i]) * at->n_kv_heads * j.head_tiles;
+    qn__pool_run(j.d->pool, j.n_items, attention_piece, &j);
 }
 
 /* ---- life ---- */
@@ -481,6 +516,8 @@ qn_status qn__cpu_device_open(const qn_cpu_device_options *o, qn_device **out, q
         ok = (d->prepared[a] = qn__alloc_aligned(d->prepared_bytes[a])) != NULL;
     ok = ok && (d->scratch = qn__alloc_aligned(scratch)) != NULL;
     qn_status s = ok ? qn__pool_open(o->n_threads, &d->pool, err) : qn__fail_mem(err, "device");
+    if (s == QN_OK && o->cpus)
+        s = qn__pool_pin(d->pool, o->cpus, err);
     if (s != QN_OK)
         device_close(&d->base);
     else

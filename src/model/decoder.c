@@ -231,7 +231,7 @@ static qn_cpu_device_options device_options(const qn_context *c, const qn_contex
     width = h->n_latent_ff > width ? h->n_latent_ff : width;
     int heads = c->d->recipe->mixer == QN_MIX_LATENT ? h->n_heads : 0, part = h->kv_lora > h->nope ? h->kv_lora : h->nope;
     return (qn_cpu_device_options){
-        .level = o->level, .n_threads = o->n_threads,
+        .level = o->level, .n_threads = o->n_threads, .cpus = o->cpus,
         .rows = {o->max_rows > o->max_out ? o->max_rows : o->max_out, o->max_rows * slots, o->max_rows * heads},
         .k = {k, width, part}, .scratch = h->time_rank > 0 ? (size_t)(h->inner / h->time_rank) : 1};
 }

@@ -11,6 +11,7 @@
 #define QN_MODEL_DECODER_H
 
 #include "base/cpu.h"
+#include "base/topology.h"
 #include "formats/gguf.h"
 #include "kernels/kernels.h"
 
@@ -55,6 +56,7 @@ typedef struct qn_context qn_context;
 typedef struct qn_context_options {
     qn_cpu level;
     int n_threads;    /* >= 1 */
+    const qn_cpus *cpus; /* where they are; NULL: anywhere */
     int max_rows;     /* tokens per step */
     int max_out;      /* rows of logits per step */
     int32_t n_ctx;    /* tokens per sequence */

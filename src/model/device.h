@@ -6,6 +6,7 @@
 #ifndef QN_MODEL_DEVICE_H
 #define QN_MODEL_DEVICE_H
 
+#include "base/topology.h"
 #include "kernels/kernels.h"
 #include "model/weights.h"
 
@@ -147,6 +148,7 @@ static inline void qn__observe(const qn_device *d, const qn_linear *outs, int n_
 typedef struct qn_cpu_device_options {
     qn_cpu level;
     int n_threads;
+    const qn_cpus *cpus; /* NULL: anywhere */
     /* Activations that a matmul reads: at most rows[i] rows of k[i] values, for each i. */
     int rows[3], k[3];
     size_t scratch; /* floats per thread, for recurrent layers */

@@ -62,6 +62,8 @@ void qn__decoder_work(const qn_decoder *d, qn_kv kv, int n_seqs, int n_tokens, i
         double seen = l->window > 0 && l->window < depth ? l->window : depth;
         double head = (double)(qn__kv_bytes(kv, h->head_k) + qn__kv_bytes(kv, h->head_v)) / QN_PAGE_TOKENS;
         out->bytes += n_seqs * seen * s->n_kv_heads * head;
+        double own = (n_tokens + 1) / 2.0, most = l->window > 0 && l->window < depth + own ? l->window : depth + own;
+        out->attention_ops += 2 * t.tokens * most * s->n_heads * (h->head_k + h->head_v);
     }
     count(&t, &w->output, 1, 1, n_seqs);
     if (depth > 0)

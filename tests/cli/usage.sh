@@ -45,6 +45,7 @@ for v in '' x 1x -1 101 nan 0x1p3 1,5; do bad --temp "$v"; done
 for v in '' -1 1.1 nan inf; do bad --top-p "$v"; bad --min-p "$v"; bad --typical "$v"; done
 for v in '' -1 1.5 18446744073709551616 +1 ' 1'; do bad --seed "$v"; done
 for v in 0 -1 x 513; do bad --threads "$v"; done
+for v in x 1- 2-1 1,1 0,; do run run embedded -q --cpus "$v" -p x; want_rc 1; want_sentence; want_err cpus; no_out; done
 for v in 0 -1 x 16777217; do bad --ctx "$v"; done
 for v in 0 -5 2.5; do bad --chunk "$v"; done
 for v in f17 F16 '' f16\|f32; do bad --kv "$v"; done

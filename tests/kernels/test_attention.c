@@ -165,10 +165,10 @@ static void grid(void **state)
     (void)state;
     static const int heads[][2] = {{64, 64}, {128, 128}, {16, 16},   {80, 80}, {40, 24},
                                    {17, 33}, {96, 128},  {256, 256}, {8, 7},   {192, 128}};
-    static const int n_q[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16};
+    static const int n_q[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 29, 47, 95, QN_ATTENTION_MAX_Q};
     for (int l = 0; l < levels(); l++)
         for (int n = 0; n < 80; n++)
-            MUST(check(qn__kernels((qn_cpu)l), &(problem){.n_q = n_q[n % 14],
+            MUST(check(qn__kernels((qn_cpu)l), &(problem){.n_q = n_q[n % 17],
                                                           .head_k = heads[n % 10][0],
                                                           .head_v = heads[n % 10][1],
                                                           .n_pages = 1 + n % 5,

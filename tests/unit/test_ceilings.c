@@ -21,7 +21,7 @@ static void measured(void **state)
         for (int threads = 1; threads <= 2; threads++) {
             qn_ceilings c = {0};
             qn_err err = {0};
-            assert_int_equal(qn_measure_ceilings(levels[i], threads, 1, &c, &err), QN_OK);
+            assert_int_equal(qn_measure_ceilings(levels[i], NULL, threads, 1, &c, &err), QN_OK);
             assert_string_equal(c.cpu, levels[i]);
             assert_int_equal(c.n_threads, threads);
             assert_true(c.read_bytes > 0 && c.read_bytes <= 4u << 20);
@@ -32,8 +32,8 @@ static void measured(void **state)
         }
     qn_ceilings c;
     qn_err err;
-    assert_int_equal(qn_measure_ceilings("avx9", 1, 1, &c, &err), QN_EINVAL);
-    assert_int_equal(qn_measure_ceilings(NULL, -1, 1, &c, &err), QN_EINVAL);
+    assert_int_equal(qn_measure_ceilings("avx9", NULL, 1, 1, &c, &err), QN_EINVAL);
+    assert_int_equal(qn_measure_ceilings(NULL, NULL, -1, 1, &c, &err), QN_EINVAL);
 }
 
 /* The operations said are done: reading sums up what is there, and twice the rounds are twice the operations. */
@@ -106,6 +106,20 @@ static void dense(void **state)
     qn_engine_get_work(o.e, 3, 10, 7, &w); /* keys and values: 2 layers x 2 heads x (64 + 64) halves a token */
     assert_true(w.bytes == (layers + output) * byte + 3 * 7 * 2 * 2 * 128 * 2.0);
     assert_true(w.int8_ops == 2 * (30 * layers + 3 * output));
+    /* 2 layers x 4 heads x (64 + 64), each token with the 7 before it and on average 5.5 of its own */
+    assert_true(w.attention_ops == 2 * 30 * 12.5 * 2 * 4 * 128);
+    qn_engine_options q8;
+    qn_engine_options_init(&q8);
+    q8.n_threads = 1;
+    q8.kv = QN_KV_Q8_0;
+    qn_engine *e;
+    qn_engine_info ei;
+    assert_int_equal(qn_engine_open(o.m, &q8, &e, NULL), QN_OK);
+    qn_engine_get_work(e, 1, 1, 7, &w); /* and a half float for 32 of its values */
+    assert_true(w.bytes == (layers + output) * byte + 7 * 2 * 2 * 128 * byte);
+    qn_engine_get_info(e, &ei);
+    assert_true((double)ei.kv_bytes_per_token == 2 * 2 * 128 * byte);
+    qn_engine_close(e);
     end(&o);
     qn_model *m;
     assert_int_equal(qn_model_open("embedded", QN_OPEN_HEADER, &m, NULL), QN_OK);
