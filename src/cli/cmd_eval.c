@@ -113,7 +113,8 @@ static int eval(const cli_command *c, int argc, char **argv)
     e.fresh = o.fresh;
     e.ledger = o.ledger;
     e.engine = (qn_engine_options){.n_ctx = o.engine.ctx, .n_threads = o.engine.threads, .n_chunk = o.engine.chunk,
-                                   .kv = (qn_kv_type)o.engine.kv, .cpu = o.engine.cpu};
+                                   .kv = (qn_kv_type)o.engine.kv, .cpu = o.engine.cpu, .cpus = o.engine.cpus,
+                                   .no_repack = o.engine.no_repack};
     cli_progress bar;
     qn_err err;
     cli_progress_start(&bar, true);

@@ -47,6 +47,8 @@ static int serve(const cli_command *c, int argc, char **argv)
     s.engine.n_chunk = o.engine.chunk;
     s.engine.kv = (qn_kv_type)o.engine.kv;
     s.engine.cpu = o.engine.cpu;
+    s.engine.cpus = o.engine.cpus;
+    s.engine.no_repack = o.engine.no_repack;
     s.log = log_line;
     if (qn_server_open(&s, &running, &err) != QN_OK)
         return cli_fail(&err);

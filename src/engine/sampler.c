@@ -330,15 +330,17 @@ static size_t keep_top_p(const qn_sampler *s, const float *logits, size_t m, dou
 
 static size_t keep_min_p(qn_sampler *s, const float *logits, size_t m, double max)
 {
-    double top = 0;
-    for (size_t i = 0; i < m; i++) {
-        double w = exp_neg((double)logits[s->a[i].id] - max);
-        top = w > top ? w : top;
-    }
-    size_t k = 0;
+    double far = -INFINITY;
     for (size_t i = 0; i < m; i++)
-        if (exp_neg((double)logits[s->a[i].id] - max) >= top * (double)s->o.min_p)
+        far = (double)logits[s->a[i].id] > far ? (double)logits[s->a[i].id] : far;
+    /* A logit that is clearly too small, or large enough, needs no exp. */
+    double least = exp_neg(far - max) * (double)s->o.min_p, edge = log(least), sure = 1e-6 * (1 - edge);
+    size_t k = 0;
+    for (size_t i = 0; i < m; i++) {
+        double x = (double)logits[s->a[i].id] - max;
+        if (x >= edge - sure && (x > edge + sure || exp_neg(x) >= least))
             s->a[k++] = s->a[i];
+    }
     return k;
 }
 

@@ -214,13 +214,7 @@ INLINE vf vf_load_f16_n(const void *p, int n)
 {
     return qn__from_f16(qn__halves_n(p, n));
 }
-/* One half float in all lanes; VF_N signed bytes. */
-INLINE vf vf_set1_f16(const void *p)
-{
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return qn__from_f16(vdupq_n_u16(h));
-}
+/* VF_N signed bytes. */
 INLINE vf vf_load_i8(const void *p)
 {
     int16x8_t x = vmovl_s8(vreinterpret_s8_u8(vld1_u8(p)));

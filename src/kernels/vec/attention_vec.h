@@ -25,6 +25,7 @@ typedef struct state {
     float c[QN_ATTENTION_MAX_Q]; /* what the output so far must still be multiplied by */
     int i0[QN_ATTENTION_MAX_Q], i1[QN_ATTENTION_MAX_Q];
     _Alignas(64) float page[QN_HEAD_MAX * QN_PAGE_TOKENS]; /* K, then V, as floats */
+    float scales[(QN_HEAD_MAX + QN_KV_GROUP - 1) / QN_KV_GROUP * QN_PAGE_TOKENS];
 } state;
 
 /* The compiler must take p as it is: else it keeps a pointer for each row of a tile, more than there are registers. */
@@ -144,10 +145,17 @@ static void weigh_all(const qn_attention *a, int j0, int end, state *st)
         weigh(j, st);
 }
 
-INLINE const unsigned char *v_scale(const qn_attention *a, const unsigned char *v, int i, int d)
+/* Where the scale of V's values d.. at position i is in state.scales, which is made once per page. */
+INLINE int v_scale(const qn_attention *a, int i, int d)
 {
-    int groups = (a->head_v + QN_KV_GROUP - 1) / QN_KV_GROUP;
-    return v + (size_t)a->head_v * QN_PAGE_TOKENS + (size_t)(i * groups + d / QN_KV_GROUP) * 2;
+    return i * ((a->head_v + QN_KV_GROUP - 1) / QN_KV_GROUP) + d / QN_KV_GROUP;
+}
+
+static void v_scales(const qn_attention *a, const unsigned char *v, state *st)
+{
+    const unsigned char *scales = v + (size_t)a->head_v * QN_PAGE_TOKENS;
+    for (int i = 0; i < v_scale(a, QN_PAGE_TOKENS, 0); i += VF_N)
+        vf_store(st->scales + i, vf_load_f16(scales + i * 2));
 }
 
 /* Vectors d.. of V (V of them, the last of n lanes) joined to Q outputs over positions from..to. */
@@ -169,7 +177,7 @@ INLINE void values_tile(const qn_attention *a, int j0, const unsigned char *v, c
         for (int c = 0; c < V; c++) {
             vv[c] = load_n(v, (size_t)i * (size_t)a->head_v + (size_t)(d + c * VF_N), V > 1 ? VF_N : n, kv);
             if (kv == QN__KV_Q8_0) /* a vector lies within a group */
-                vv[c] = vf_mul(vv[c], vf_set1_f16(v_scale(a, v, i, d + c * VF_N)));
+                vv[c] = vf_mul(vv[c], vf_set1(st->scales[v_scale(a, i, d + c * VF_N)]));
         }
         UNROLL
         for (int j = 0; j < Q; j++) {
@@ -264,14 +272,15 @@ INLINE void floats_of_k(const qn_attention *a, const unsigned char *k, float *to
         }
 }
 
-INLINE void floats_of_v(const qn_attention *a, const unsigned char *v, int from, int to, float *out, const qn_kv kv)
+INLINE void floats_of_v(const qn_attention *a, const unsigned char *v, const float *scales, int from, int to, float *out,
+                        const qn_kv kv)
 {
     for (int i = from; i <= to; i++)
         for (int d = 0; d < a->head_v; d += VF_N) {
             int n = a->head_v - d < VF_N ? a->head_v - d : VF_N;
             vf x = load_n(v, (size_t)i * (size_t)a->head_v + (size_t)d, n, kv);
             if (kv == QN__KV_Q8_0)
-                x = vf_mul(x, vf_set1_f16(v_scale(a, v, i, d)));
+                x = vf_mul(x, vf_set1(scales[v_scale(a, i, d)]));
             vf_store_n(out + i * a->head_v + d, x, n);
         }
 }
@@ -303,8 +312,10 @@ INLINE void page_step(const qn_attention *a, int page, int j0, int end, state *s
         from = st->i0[j] < from ? st->i0[j] : from;
         to = st->i1[j] > to ? st->i1[j] : to;
     }
+    if (kv == QN__KV_Q8_0)
+        v_scales(a, v, st);
     if (convert) {
-        floats_of_v(a, v, from, to, st->page, kv);
+        floats_of_v(a, v, st->scales, from, to, st->page, kv);
         floats_values(a, j0, end, st);
     } else {
         all_values(a, j0, end, v, st, kv);

@@ -164,12 +164,6 @@ static inline void vf_store_f16(void *p, vf v)
     _mm256_storeu_si256(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 /* One half float in all lanes; VF_N signed bytes. */
-static inline vf vf_set1_f16(const void *p)
-{
-    int16_t h;
-    memcpy(&h, p, sizeof h);
-    return _mm512_cvtph_ps(_mm256_set1_epi16(h));
-}
 static inline vf vf_load_i8(const void *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
