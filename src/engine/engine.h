@@ -65,6 +65,7 @@ struct qn_request {
     qn_drafter drafter;
     int32_t guess[QN_DRAFT_MOST]; /* what the rows behind the first hold */
     int n_guess;
+    const int32_t *replay; /* [max_tokens]: what is said instead of what the sampler would choose; NULL: nothing. For measuring */
 
     /* Of a recurrent model: the page borders of the prompt at which a snapshot is to be kept, and where the one stands that
      * moves along with the output. */

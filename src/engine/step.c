@@ -273,6 +273,8 @@ static int32_t choose(qn_engine *e, qn_request *r, float *logits)
     if (r->raw)
         memcpy(r->raw, logits, (size_t)e->n_vocab * sizeof *logits);
     int32_t token = qn__sampler_pick(r->sampler, logits, r->seq->tokens, r->seq->n_tokens);
+    if (token >= 0 && r->replay)
+        token = r->replay[r->seq->n_tokens - r->n_prompt];
     if (token < 0 && qn__engine_no_numbers(e->model->file, &err))
         qn__request_fail(r, &err);
     return token;
