@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { LONG = 0, SHORT = 1, WALK = 32, RUN_MOST = 64, NEAR = 24, NEAR_BONUS = 3, BITS_LEAST = 8, BITS_MOST = 20 };
+enum { LONG = 0, SHORT = 1, WALK = 32, RUN_MOST = 64, NEAR = 24, NEAR_BONUS = 3, BITS_LEAST = 8, BITS_MOST = 20, SLOW = 16 };
 static const size_t LENGTH[2] = {4, 2};
 static const float RIGHT[QN_DRAFT_CLASSES] = {0.3f, 0.5f, 0.6f, 0.75f, 0.85f, 0.9f}; /* before anything was counted */
 
@@ -111,6 +111,15 @@ static void look_up(qn_drafter *d, const int32_t *tokens, size_t n)
         }
 }
 
+/* A moving average that is quick at first: what was assumed weighs as much as two observations. */
+static void count(qn_drafter *d, bool right)
+{
+    int c = class_of(d->run);
+    if (d->seen[c] < SLOW)
+        d->seen[c]++;
+    d->right[c] += ((right ? 1.0f : 0.0f) - d->right[c]) / (float)(d->seen[c] < SLOW ? d->seen[c] + 2 : SLOW);
+}
+
 bool qn__drafter_see(qn_drafter *d, const int32_t *tokens, size_t n)
 {
     if (!make_room(d, tokens, n))
@@ -118,9 +127,9 @@ bool qn__drafter_see(qn_drafter *d, const int32_t *tokens, size_t n)
     bool news = d->n < n;
     for (; d->n < n; d->n++) {
         if (d->run) { /* it was the guess for this one */
-            float *p = &d->right[class_of(d->run)], is = tokens[d->src] == tokens[d->n] ? 1 : 0;
-            *p += (is - *p) / 16;
-            if (is > 0) {
+            bool right = tokens[d->src] == tokens[d->n];
+            count(d, right);
+            if (right) {
                 d->src++;
                 d->run++;
             } else {

@@ -29,6 +29,7 @@ typedef struct qn_drafter {
     size_t src, run;   /* the guess; run 0: none */
     size_t lost;       /* where the last guess went wrong: an edit goes on near it; 0: none */
     float right[QN_DRAFT_CLASSES];
+    int seen[QN_DRAFT_CLASSES]; /* how often, at most SLOW */
 } qn_drafter;
 
 void qn__drafter_init(qn_drafter *d);
