@@ -148,6 +148,8 @@ typedef struct qn_engine_options {
     bool no_repack;    /* weights stay in the file's map, which processes share and memory may evict: slower. Else they are laid
                         * out for the level's registers in memory of their own, where that fits; the file's pages are let go.
                         * Engines of one model share it. The results are the same bytes */
+    const char *kv_disk;  /* a directory for pages that survive this process (made if missing; nobody else may write to it), or NULL */
+    uint64_t kv_disk_max; /* bytes of everything in it; 0: 10 GiB */
 } qn_engine_options;
 
 QN_API void qn_engine_options_init(qn_engine_options *o);
@@ -165,6 +167,21 @@ typedef struct qn_engine_info {
     uint64_t kv_ram;    /* what they may take */
 } qn_engine_info;
 QN_API void qn_engine_get_info(const qn_engine *e, qn_engine_info *out);
+
+/* What the engine keeps of what it computed. A page is 64 tokens. */
+typedef struct qn_cache_stats {
+    uint64_t ram_pages, ram_budget;   /* in the prefix tree; that may be kept there */
+    uint64_t page_bytes;
+    uint64_t reused_tokens;           /* that were not computed again, */
+    uint64_t restored_pages;          /* of which so many pages came from disk */
+    uint64_t evicted_pages;           /* from memory; */
+    uint64_t lost_pages;              /* of which so many were still to be written to disk */
+    uint64_t disk_pages, disk_bytes;  /* of this model; of the whole directory. 0 without one */
+    uint64_t written_files, failed_writes, bad_files; /* bad: damaged, so removed */
+    double restore_rate;              /* bytes per second; 0: not known yet */
+    char notice[256];                 /* why writing to disk failed for the first time, or "" */
+} qn_cache_stats;
+QN_API void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out);
 
 /* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory; on failure its contents
  * are undefined. Each call starts from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range),

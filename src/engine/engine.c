@@ -99,6 +99,22 @@ static size_t most_snapshots(const qn_engine *e, int64_t pages)
     return n < LEAST ? LEAST : n > MOST ? MOST : n;
 }
 
+static qn_status open_disk(qn_engine *e, qn_err *err)
+{
+    static const uint64_t usual = (uint64_t)10 << 30;
+    qn_root root = {.model = qn__model_fingerprint(e->model), .build = qn__root_build(), .kv = (uint32_t)e->kv,
+                    .level = (uint32_t)e->level, .variant = qn__decoder_variant(e->model->decoder, e->o.n_ctx),
+                    .page_bytes = e->page_bytes, .state_bytes = e->state_bytes};
+    const char *name = e->model->info.name[0] ? e->model->info.name : e->model->info.architecture;
+    size_t n = strlen(name);
+    if (n >= sizeof root.label)
+        n = sizeof root.label - 1 - qn__utf8_incomplete(name, sizeof root.label - 1);
+    memcpy(root.label, name, n);
+    qn_status st = qn__pages_disk(e->pages, e->o.kv_disk, e->o.kv_disk_max ? e->o.kv_disk_max : usual, &root, err);
+    e->o.kv_disk = NULL; /* the caller's text */
+    return st;
+}
+
 static qn_status open_parts(qn_engine *e, qn_err *err)
 {
     const qn_engine_options *o = &e->o;
@@ -110,6 +126,8 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
         return st;
     if (e->state_bytes)
         qn__pages_recurrent(e->pages, e->state_bytes, most_snapshots(e, e->max_pages));
+    if (o->kv_disk && (st = open_disk(e, err)))
+        return st;
     if (!qn__mul((seqs + QN_DRAFT_ROWS) * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
         !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
@@ -189,4 +207,15 @@ void qn_engine_get_info(const qn_engine *e, qn_engine_info *out)
                             .kv_bytes_per_token = e->page_bytes / QN_PAGE_TOKENS, .kv_bytes = qn__pages_bytes(e->pages),
                             .packed_bytes = qn__decoder_packed_bytes(e->decoder),
                             .kv_ram = e->o.kv_ram};
+}
+
+void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out)
+{
+    qn_pages_stats p;
+    qn__pages_stats(e->pages, &p);
+    *out = (qn_cache_stats){.ram_pages = p.nodes, .ram_budget = p.budget, .page_bytes = e->page_bytes, .reused_tokens = p.reused,
+                            .restored_pages = p.restored, .evicted_pages = p.evicted, .lost_pages = p.lost,
+                            .disk_pages = p.disk.pages, .disk_bytes = p.disk.bytes, .written_files = p.disk.written,
+                            .failed_writes = p.disk.failed, .bad_files = p.disk.bad, .restore_rate = p.rate};
+    memcpy(out->notice, p.disk.notice, sizeof out->notice);
 }

@@ -2,6 +2,7 @@
 #ifndef QN_ENGINE_MODEL_H
 #define QN_ENGINE_MODEL_H
 
+#include "engine/tree.h"
 #include "formats/gguf.h"
 #include "model/decoder.h"
 #include "text/jinja.h"
@@ -32,5 +33,8 @@ struct qn_model {
 char *qn__printable(qn_slice s);
 /* The file's chat template; p NULL when there is none. */
 qn_slice qn__model_template(const qn_model *m);
+
+/* What tells this file from others: see fingerprint.c. */
+qn_name qn__model_fingerprint(const qn_model *m);
 
 #endif

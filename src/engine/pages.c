@@ -1,30 +1,12 @@
 /* pages.c - see pages.h. Pages are carved from slabs of some megabytes; a page that nobody has waits in a free list. */
-#include "engine/pages.h"
-
 #include <assert.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/pages_int.h"
 
 enum { SLAB_BYTES = 8 << 20, T = QN_PAGE_TOKENS };
-
-typedef struct slot {
-    unsigned char *data;
-    int32_t next; /* in the free list; -1: the last */
-} slot;
-
-struct qn_pages {
-    size_t page_bytes;
-    int32_t max_pages, budget, n_pages, n_free, free; /* free: first of the list, -1 when empty */
-    slot *slots;
-    size_t cap_slots;
-    unsigned char **slabs;
-    size_t n_slabs, cap_slabs;
-    qn_tree *tree;
-    qn_snapshots snaps;
-    uint64_t evicted;
-};
 
 qn_status qn__pages_open(size_t page_bytes, int32_t max_pages, int32_t budget, qn_pages **out, qn_err *err)
 {
@@ -53,7 +35,9 @@ void qn__pages_close(qn_pages *p)
 {
     if (!p)
         return;
-    for (qn_node *x = NULL; p->snaps.n && (x = qn__tree_next(p->tree, x));)
+    qn__pages_flush(p);
+    qn__tiers_close(p);
+    for (qn_tree_node *x = NULL; p->snaps.n && (x = qn__tree_next(p->tree, x));)
         qn__snapshot_drop(&p->snaps, &x->snap);
     qn__tree_close(p->tree);
     for (size_t i = 0; i < p->n_slabs; i++)
@@ -80,12 +64,16 @@ qn_tree *qn__pages_tree(qn_pages *p)
 
 void qn__pages_stats(const qn_pages *p, qn_pages_stats *out)
 {
-    *out = (qn_pages_stats){.nodes = qn__tree_count(p->tree), .evicted = p->evicted};
+    *out = (qn_pages_stats){.nodes = qn__tree_count(p->tree), .evicted = p->evicted, .lost = p->lost, .reused = p->reused,
+                            .restored = p->restored, .token_seconds = p->token_seconds,
+                            .rate = p->disk ? qn__disk_rate(p->disk) : 0, .budget = (size_t)p->budget};
+    if (p->disk)
+        qn__disk_get_stats(p->disk, &out->disk);
 }
 
 /* ---- pages ---- */
 
-static void page_drop(qn_pages *p, int32_t id)
+void qn__page_drop(qn_pages *p, int32_t id)
 {
     p->slots[id].next = p->free;
     p->free = id;
@@ -113,7 +101,7 @@ static bool make_slab(qn_pages *p, int32_t most)
     p->slabs[p->n_slabs++] = slab;
     for (size_t i = n; i-- > 0;) {
         int32_t id = p->n_pages + (int32_t)i;
-        p->slots[id] = (slot){.data = slab + i * p->page_bytes, .next = p->free};
+        p->slots[id] = (qn_slot){.data = slab + i * p->page_bytes, .next = p->free};
         p->free = id;
     }
     p->n_pages += (int32_t)n;
@@ -121,17 +109,18 @@ static bool make_slab(qn_pages *p, int32_t most)
     return true;
 }
 
-static void remove_node(qn_pages *p, qn_node *x)
+static void remove_node(qn_pages *p, qn_tree_node *x)
 {
+    qn__tiers_remove(p, x);
     qn__snapshot_drop(&p->snaps, &x->snap);
-    page_drop(p, x->page);
+    qn__page_drop(p, x->page);
     qn__tree_remove(p->tree, x);
 }
 
 /* False when nobody can. */
 static bool give_way(qn_pages *p, uint64_t session)
 {
-    qn_node *x = qn__tree_victim(p->tree, session);
+    qn_tree_node *x = qn__tree_victim(p->tree, session);
     if (!x)
         return false;
     remove_node(p, x);
@@ -139,8 +128,7 @@ static bool give_way(qn_pages *p, uint64_t session)
     return true;
 }
 
-/* A page; -1 when there is none to be had. */
-static int32_t page_take(qn_pages *p, uint64_t session)
+int32_t qn__page_take(qn_pages *p, uint64_t session)
 {
     while (p->free < 0)
         if (!make_slab(p, p->budget) && !give_way(p, session) && !make_slab(p, p->max_pages))
@@ -168,7 +156,7 @@ qn_status qn__seq_open(const int32_t *tokens, size_t n, qn_seq **out, qn_err *er
 }
 
 /* Stand on that node of the tree; NULL: on none. */
-static void stand_on(qn_pages *p, qn_seq *s, qn_node *x)
+static void stand_on(qn_pages *p, qn_seq *s, qn_tree_node *x)
 {
     if (x)
         qn__tree_pin(p->tree, x);
@@ -182,7 +170,7 @@ static void stand_on(qn_pages *p, qn_seq *s, qn_node *x)
 static void forget(qn_pages *p, qn_seq *s)
 {
     while (s->n_pages > s->n_shared)
-        page_drop(p, s->ids[--s->n_pages]);
+        qn__page_drop(p, s->ids[--s->n_pages]);
     s->n_pages = s->n_done = 0;
     stand_on(p, s, NULL);
 }
@@ -193,6 +181,8 @@ void qn__seq_close(qn_pages *p, qn_seq *s)
         return;
     if (s->n_pages)
         forget(p, s);
+    if (s->held)
+        qn__pages_let_go(p, s);
     qn__free_aligned(s->state);
     qn_free(s->tokens);
     qn_free(s->pages);
@@ -233,7 +223,7 @@ qn_status qn__seq_reserve(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
     if (!table_room(s, want) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
     while (s->n_pages < want) {
-        int32_t id = page_take(p, s->session);
+        int32_t id = qn__page_take(p, s->session);
         if (id < 0)
             return qn__fail_mem(err, "KV pages");
         set_page(p, s, s->n_pages++, id);
@@ -241,15 +231,15 @@ qn_status qn__seq_reserve(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
     return QN_OK;
 }
 
-static qn_node *standing(const qn_pages *p, const qn_seq *s)
+static qn_tree_node *standing(const qn_pages *p, const qn_seq *s)
 {
     return s->node ? s->node : qn__tree_root(p->tree);
 }
 
 /* A partial page that is a beginning of the new node's serves nobody any more, unless a state hangs on it. */
-static void drop_beginning(qn_pages *p, const qn_node *x)
+static void drop_beginning(qn_pages *p, const qn_tree_node *x)
 {
-    qn_node *before = qn__tree_before(x);
+    qn_tree_node *before = qn__tree_before(x);
     if (before && before->n < x->n && !before->pins && !before->snap &&
         memcmp(before->tokens, x->tokens, before->n * sizeof *x->tokens) == 0)
         remove_node(p, before);
@@ -261,12 +251,14 @@ void qn__seq_done(qn_pages *p, qn_seq *s, size_t n)
     assert(s->n_done <= s->n_pages * T);
     while ((s->n_shared + 1) * T <= s->n_done) {
         size_t i = s->n_shared;
-        qn_node *at = standing(p, s), *x = qn__tree_child(at, s->tokens + i * T);
+        qn_tree_node *at = standing(p, s), *x = qn__tree_child(at, s->tokens + i * T);
         if (x) { /* somebody else was there before: the same bytes */
-            page_drop(p, s->ids[i]);
+            qn__page_drop(p, s->ids[i]);
             set_page(p, s, i, x->page);
         } else if (!(x = qn__tree_add(p->tree, at, s->tokens + i * T, T, s->ids[i]))) {
             return; /* no memory: it stays the sequence's own, and is tried again */
+        } else if (!p->snaps.state_bytes) {
+            qn__tiers_add(p, x);
         }
         stand_on(p, s, x);
         drop_beginning(p, x);
@@ -294,7 +286,7 @@ size_t qn__seq_usable(const qn_pages *p, const qn_seq *s, size_t limit, const qn
 
 size_t qn__pages_find(const qn_pages *p, const qn_seq *s, size_t limit, size_t *common)
 {
-    const qn_node *at = qn__tree_root(p->tree), *kid;
+    const qn_tree_node *at = qn__tree_root(p->tree), *kid;
     size_t n = 0, usable = 0, part;
     while (n + T <= limit && (kid = qn__tree_child(at, s->tokens + n))) {
         at = kid;
@@ -313,12 +305,12 @@ size_t qn__pages_find(const qn_pages *p, const qn_seq *s, size_t limit, size_t *
 /* Stand on the node of the first n tokens, whole pages, which are in the tree. */
 static void adopt_whole(qn_pages *p, qn_seq *s, size_t n)
 {
-    qn_node *at = standing(p, s);
+    qn_tree_node *at = standing(p, s);
     for (size_t i = s->n_shared; i < n / T; i++) {
         at = qn__tree_child(at, s->tokens + i * T);
         assert(at);
         if (i < s->n_pages)
-            page_drop(p, s->ids[i]);
+            qn__page_drop(p, s->ids[i]);
         else
             s->n_pages++;
         set_page(p, s, i, at->page);
@@ -334,7 +326,7 @@ static bool adopt_part(qn_pages *p, qn_seq *s, const unsigned char *data)
 {
     size_t i = s->n_shared;
     if (i == s->n_pages) { /* otherwise it has computed into that page itself: the same values */
-        int32_t id = page_take(p, s->session);
+        int32_t id = qn__page_take(p, s->session);
         if (id < 0)
             return false;
         set_page(p, s, s->n_pages++, id);
@@ -349,7 +341,7 @@ qn_status qn__pages_adopt(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
     if (!table_room(s, n / T + 1) || !state_room(p, s))
         return qn__fail_mem(err, "KV pages");
     adopt_whole(p, s, whole);
-    qn_node *last = standing(p, s);
+    qn_tree_node *last = standing(p, s);
     bool got = true;
     if (n > whole) {
         last = p->snaps.state_bytes ? qn__tree_partial(last, s->tokens + whole, n - whole)
@@ -364,6 +356,8 @@ qn_status qn__pages_adopt(qn_pages *p, qn_seq *s, size_t n, qn_err *err)
         memcpy(s->state, last->snap->state, p->snaps.state_bytes);
         qn__snapshot_touch(&p->snaps, last->snap);
     }
+    if (got && n > s->n_done)
+        p->reused += n - s->n_done;
     if (got)
         s->n_done = n;
     else if (p->snaps.state_bytes) /* the pages are of no use without it: begin anew */
@@ -395,20 +389,22 @@ void qn__seq_mark(qn_pages *p, qn_seq *s, size_t instead)
 {
     if (!s->state || s->n_shared * T != s->n_done || !s->node)
         return;
-    qn_node *x = s->node;
+    qn_tree_node *x = s->node;
     while (instead && x && x->depth * T > instead)
         x = x->parent;
     if (instead && x != s->node && x->snap && !x->snap->used)
         qn__snapshot_drop(&p->snaps, &x->snap);
     qn__snapshot_copy(&p->snaps, &s->node->snap, s->state);
+    if (!instead) /* those that move along in the output are soon of no use: the last one is written at the end */
+        qn__tiers_add(p, s->node);
 }
 
 /* The node where the sequence ends: the partial last page becomes one, unless somebody has all of it. NULL: of nothing. */
-static qn_node *keep_part(qn_pages *p, qn_seq *s)
+static qn_tree_node *keep_part(qn_pages *p, qn_seq *s)
 {
     size_t part = s->n_done - s->n_shared * T, common = 0;
     const int32_t *tokens = s->tokens + s->n_shared * T;
-    qn_node *at = standing(p, s), *x = NULL;
+    qn_tree_node *at = standing(p, s), *x = NULL;
     if (part == 0 || part > T || (p->snaps.state_bytes && !s->state))
         return s->node;
     x = p->snaps.state_bytes ? qn__tree_partial(at, tokens, part) : qn__tree_nearest(at, tokens, part, &common);
@@ -418,7 +414,7 @@ static qn_node *keep_part(qn_pages *p, qn_seq *s)
     if (!x)
         return s->node;
     for (size_t i = s->n_shared + 1; i < s->n_pages; i++)
-        page_drop(p, s->ids[i]);
+        qn__page_drop(p, s->ids[i]);
     s->n_pages = s->n_shared;
     drop_beginning(p, x);
     return x;
@@ -426,13 +422,21 @@ static qn_node *keep_part(qn_pages *p, qn_seq *s)
 
 void qn__pages_keep(qn_pages *p, qn_seq *s)
 {
-    qn_node *x = keep_part(p, s);
+    qn_tree_node *x = keep_part(p, s);
     if (x && s->state && (x->n < T || s->n_shared * T == s->n_done)) { /* where it ends, it can be resumed */
         qn__snapshot_give(&p->snaps, &x->snap, s->state);
         s->state = NULL;
     }
+    qn_tree_node *whole = s->node;
     if (x)
         qn__tree_touch(p->tree, x, s->session);
+    while (p->snaps.state_bytes && whole && whole->depth && !whole->snap)
+        whole = whole->parent;
+    if (whole && whole->depth) {
+        if (p->snaps.state_bytes)
+            qn__tiers_add(p, whole);
+        qn__tiers_settle(p, whole);
+    }
     qn__seq_close(p, s);
     while (p->n_pages - p->n_free > p->budget && give_way(p, 0))
         ;

@@ -16,7 +16,7 @@
 #ifndef QN_ENGINE_PAGES_H
 #define QN_ENGINE_PAGES_H
 
-#include "engine/tree.h"
+#include "engine/disk.h"
 
 typedef struct qn_pages qn_pages;
 
@@ -28,9 +28,10 @@ typedef struct qn_seq {
     int32_t *ids;           /* the same, as the pool's page numbers */
     size_t n_pages, cap_pages, cap_ids;
     size_t n_shared;        /* of them the tree's: whole ones, from the first */
-    qn_node *node;          /* the last of those; NULL: none */
+    qn_tree_node *node;          /* the last of those; NULL: none */
     float *state;           /* of a recurrent model, after n_done tokens; NULL while there is none */
     uint64_t session;       /* whose pages it makes; 0: nobody's */
+    qn_tree_node *held;          /* what was read from disk for it stays until it is taken over; NULL: nothing */
 } qn_seq;
 
 /* At most max_pages pages of page_bytes (a multiple of 64). Beyond `budget` of them there are only such as running sequences
@@ -74,9 +75,29 @@ void qn__seq_mark(qn_pages *p, qn_seq *s, size_t instead);
 /* Hand a finished sequence over; it is gone. */
 void qn__pages_keep(qn_pages *p, qn_seq *s);
 
+/* ---- the disk tier (tiers.c) ---- */
+
+/* Before the first sequence. Errors: QN_EIO, QN_ENOMEM. */
+qn_status qn__pages_disk(qn_pages *p, const char *dir, uint64_t max_bytes, const qn_root *root, qn_err *err);
+/* Between steps: what is due goes to the writer. Does not wait. */
+void qn__pages_tick(qn_pages *p);
+/* Write what is due and wait for it, ten seconds at most. */
+void qn__pages_flush(qn_pages *p);
+/* Read pages of s[0..limit) that the tree lacks into it, where that is cheaper than to compute them. True: there is more, and
+ * qn__now() is `until`. Then call it again; nothing of it gives way in between. */
+bool qn__pages_restore(qn_pages *p, qn_seq *s, size_t limit, double until);
+/* What qn__pages_restore read for s may give way again. */
+void qn__pages_let_go(qn_pages *p, qn_seq *s);
+/* Computing so many tokens took so long. */
+void qn__pages_timed(qn_pages *p, size_t tokens, double seconds);
+
 typedef struct qn_pages_stats {
-    size_t nodes;
-    uint64_t evicted;
+    size_t nodes;                    /* pages in the tree */
+    uint64_t evicted, lost;          /* pages that gave way; those of them that were due to be written */
+    uint64_t reused, restored;       /* tokens taken over; pages read from disk */
+    double token_seconds, rate;      /* of computing; bytes a second of reading; 0: not known */
+    size_t budget;
+    qn_disk_stats disk;
 } qn_pages_stats;
 void qn__pages_stats(const qn_pages *p, qn_pages_stats *out);
 

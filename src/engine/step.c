@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "engine/engine.h"
 
+static const double RESTORE_S = 0.05; /* reading pages from disk may hold up a step for so long */
+
 bool qn__request_want(qn_request *r, size_t n)
 {
     size_t at = n / QN_PAGE_TOKENS * QN_PAGE_TOKENS;
@@ -23,9 +25,13 @@ bool qn__request_want(qn_request *r, size_t n)
 /* Take over the longest computed prefix that the tree or a running sequence has. The last prompt token is always computed: its
  * logits are wanted. Of a recurrent model, less than what is common may be usable: then the place where the two part is one
  * where others will part, too, and worth a snapshot. */
-static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
+static qn_status find_prefix(qn_engine *e, qn_request *r, bool *again, qn_err *err)
 {
-    size_t limit = r->seq->n_tokens - 1, common, most = qn__pages_find(e->pages, r->seq, limit, &common);
+    size_t limit = r->seq->n_tokens - 1, common, most;
+    *again = qn__pages_restore(e->pages, r->seq, limit, qn__now() + RESTORE_S);
+    if (*again)
+        return QN_OK;
+    most = qn__pages_find(e->pages, r->seq, limit, &common);
     const qn_seq *best = NULL;
     for (qn_request *o = e->first; o; o = o->next) {
         if (o == r || !o->seq)
@@ -44,6 +50,7 @@ static qn_status find_prefix(qn_engine *e, qn_request *r, qn_err *err)
         if (!r->again)
             r->timings.cached_tokens = after < before ? 0 : r->timings.cached_tokens + (int32_t)(after - before);
     }
+    qn__pages_let_go(e->pages, r->seq);
     (void)qn__request_want(r, common);
     return st;
 }
@@ -151,9 +158,10 @@ static void find_prefixes(qn_engine *e)
             continue;
         }
         qn_err err = {0};
-        if (r->behind && find_prefix(e, r, &err))
+        bool again = false; /* there is more to be read from disk: the others' turn */
+        if (r->behind && find_prefix(e, r, &again, &err))
             qn__request_fail(r, &err);
-        r->behind = false;
+        r->behind = again;
     }
 }
 
@@ -363,6 +371,7 @@ qn_status qn__engine_step(qn_engine *e, qn_err *err)
         ;
     if (step.n_rows == 0)
         return QN_OK;
+    start = qn__now(); /* reading from disk is not computing */
     look_back(e);
     qn_status st = qn__context_step(e->context, &step, err);
     double seconds = e->last_step.seconds = qn__now() - start;
@@ -377,10 +386,13 @@ qn_status qn__engine_step(qn_engine *e, qn_err *err)
     if (st)
         return st;
     qn__cost_learn(&e->cost, e->last_step.prefill, e->last_step.depth, e->last_step.decode, seconds);
+    if (e->last_step.decode == 0)
+        qn__pages_timed(e->pages, (size_t)e->last_step.prefill, seconds);
     for (qn_request *r = e->first, *next; r; r = next) {
         next = r->next;
         if (r->n_rows)
             settle(e, r, seconds);
     }
+    qn__pages_tick(e->pages);
     return QN_OK;
 }

@@ -14,11 +14,11 @@ typedef struct session {
     uint64_t id;
     uint64_t used;
     size_t n_pages;
-    qn_node *newest, *oldest; /* leaves */
+    qn_tree_node *newest, *oldest; /* leaves */
 } session;
 
 struct qn_tree {
-    qn_node *root;
+    qn_tree_node *root;
     size_t n, max_pages;
     uint64_t clock, mask;
     session sessions[SESSIONS];
@@ -45,12 +45,12 @@ void qn__tree_close(qn_tree *t)
 {
     if (!t)
         return;
-    for (qn_node *x = t->root; x;) {
+    for (qn_tree_node *x = t->root; x;) {
         if (x->n_kids) {
             x = x->kids[--x->n_kids];
             continue;
         }
-        qn_node *up = x->parent;
+        qn_tree_node *up = x->parent;
         qn_free((void *)x->kids);
         qn_free(x);
         x = up;
@@ -58,7 +58,7 @@ void qn__tree_close(qn_tree *t)
     qn_free(t);
 }
 
-qn_node *qn__tree_root(qn_tree *t)
+qn_tree_node *qn__tree_root(qn_tree *t)
 {
     return t->root;
 }
@@ -84,7 +84,7 @@ qn_name qn__tree_name(const qn_tree *t, qn_name parent, const int32_t *tokens)
 
 /* ---- children ---- */
 
-static size_t same(const qn_node *x, const int32_t *tokens, size_t n)
+static size_t same(const qn_tree_node *x, const int32_t *tokens, size_t n)
 {
     size_t most = x->n < n ? x->n : n, i = 0;
     while (i < most && x->tokens[i] == tokens[i])
@@ -93,12 +93,12 @@ static size_t same(const qn_node *x, const int32_t *tokens, size_t n)
 }
 
 /* Where tokens[0..n) stands or would stand; what is a beginning of another comes before it. */
-static size_t place(const qn_node *at, const int32_t *tokens, size_t n)
+static size_t place(const qn_tree_node *at, const int32_t *tokens, size_t n)
 {
     size_t low = 0, high = at->n_kids;
     while (low < high) {
         size_t mid = (low + high) / 2, k = same(at->kids[mid], tokens, n);
-        const qn_node *x = at->kids[mid];
+        const qn_tree_node *x = at->kids[mid];
         bool before = k < x->n && k < n ? x->tokens[k] < tokens[k] : x->n < n;
         if (before)
             low = mid + 1;
@@ -108,7 +108,7 @@ static size_t place(const qn_node *at, const int32_t *tokens, size_t n)
     return low;
 }
 
-static qn_node *exact(const qn_node *at, const int32_t *tokens, size_t n)
+static qn_tree_node *exact(const qn_tree_node *at, const int32_t *tokens, size_t n)
 {
     size_t i = place(at, tokens, n);
     if (i == at->n_kids || at->kids[i]->n != n || same(at->kids[i], tokens, n) != n)
@@ -116,20 +116,20 @@ static qn_node *exact(const qn_node *at, const int32_t *tokens, size_t n)
     return at->kids[i];
 }
 
-qn_node *qn__tree_child(const qn_node *at, const int32_t *tokens)
+qn_tree_node *qn__tree_child(const qn_tree_node *at, const int32_t *tokens)
 {
     return exact(at, tokens, QN_PAGE_TOKENS);
 }
 
-qn_node *qn__tree_partial(const qn_node *at, const int32_t *tokens, size_t n)
+qn_tree_node *qn__tree_partial(const qn_tree_node *at, const int32_t *tokens, size_t n)
 {
     return exact(at, tokens, n);
 }
 
-qn_node *qn__tree_nearest(const qn_node *at, const int32_t *tokens, size_t n, size_t *common)
+qn_tree_node *qn__tree_nearest(const qn_tree_node *at, const int32_t *tokens, size_t n, size_t *common)
 {
     size_t i = place(at, tokens, n), most = 0;
-    qn_node *best = NULL;
+    qn_tree_node *best = NULL;
     for (size_t k = i ? i - 1 : 0; k <= i && k < at->n_kids; k++) { /* in sorted order the nearest one is a neighbour */
         size_t c = same(at->kids[k], tokens, n);
         if (c > most) {
@@ -141,13 +141,13 @@ qn_node *qn__tree_nearest(const qn_node *at, const int32_t *tokens, size_t n, si
     return best;
 }
 
-qn_node *qn__tree_resumable(const qn_node *at, const int32_t *tokens, size_t n)
+qn_tree_node *qn__tree_resumable(const qn_tree_node *at, const int32_t *tokens, size_t n)
 {
     size_t i = place(at, tokens, n);
     if (i < at->n_kids && at->kids[i]->snap && at->kids[i]->n == n && same(at->kids[i], tokens, n) == n)
         return at->kids[i];
     while (i-- > 0) { /* beginnings come before; the further away, the less is in common */
-        qn_node *x = at->kids[i];
+        qn_tree_node *x = at->kids[i];
         size_t c = same(x, tokens, n);
         if (c == 0)
             break;
@@ -159,7 +159,7 @@ qn_node *qn__tree_resumable(const qn_node *at, const int32_t *tokens, size_t n)
 
 /* ---- the leaves that may go ---- */
 
-static void unlist(qn_tree *t, qn_node *x)
+static void unlist(qn_tree *t, qn_tree_node *x)
 {
     session *s = &t->sessions[x->session];
     if (!x->listed)
@@ -172,14 +172,14 @@ static void unlist(qn_tree *t, qn_node *x)
 
 /* A leaf just used goes to one end at once; a parent whose last child gave way has about that child's age, so the way from the
  * other end is short, too. */
-static void list(qn_tree *t, qn_node *x)
+static void list(qn_tree *t, qn_tree_node *x)
 {
     session *s = &t->sessions[x->session];
     if (x->pins || x->n_kids || x->listed)
         return;
-    qn_node *older = s->newest;
+    qn_tree_node *older = s->newest;
     if (older && older->used > x->used) {
-        qn_node *newer = s->oldest;
+        qn_tree_node *newer = s->oldest;
         while (newer->used <= x->used)
             newer = newer->newer;
         older = newer->older;
@@ -191,7 +191,7 @@ static void list(qn_tree *t, qn_node *x)
     x->listed = true;
 }
 
-static void set_session(qn_tree *t, qn_node *x, uint32_t to)
+static void set_session(qn_tree *t, qn_tree_node *x, uint32_t to)
 {
     t->sessions[x->session].n_pages--;
     x->session = to;
@@ -209,7 +209,7 @@ static uint32_t find_session(qn_tree *t, uint64_t id)
         return 0;
     if (i == SESSIONS) {
         i = oldest;
-        for (qn_node *x = qn__tree_next(t, NULL); x && t->sessions[i].n_pages; x = qn__tree_next(t, x))
+        for (qn_tree_node *x = qn__tree_next(t, NULL); x && t->sessions[i].n_pages; x = qn__tree_next(t, x))
             if (x->session == i) {
                 unlist(t, x);
                 set_session(t, x, 0);
@@ -221,16 +221,16 @@ static uint32_t find_session(qn_tree *t, uint64_t id)
     return i;
 }
 
-qn_node *qn__tree_victim(const qn_tree *t, uint64_t id)
+qn_tree_node *qn__tree_victim(const qn_tree *t, uint64_t id)
 {
     size_t live = 1; /* those that belong to none have a share, too */
     for (int i = 1; i < SESSIONS; i++)
         live += t->sessions[i].n_pages > 0;
     size_t share = t->max_pages / live;
-    qn_node *best = NULL, *last = NULL;
+    qn_tree_node *best = NULL, *last = NULL;
     for (int i = 0; i < SESSIONS; i++) {
         const session *s = &t->sessions[i];
-        qn_node *x = s->oldest;
+        qn_tree_node *x = s->oldest;
         if (!x)
             continue;
         bool may = i == 0 || s->id == id || s->n_pages > share;
@@ -244,10 +244,10 @@ qn_node *qn__tree_victim(const qn_tree *t, uint64_t id)
 
 /* ---- nodes ---- */
 
-qn_node *qn__tree_add(qn_tree *t, qn_node *at, const int32_t *tokens, size_t n, int32_t page)
+qn_tree_node *qn__tree_add(qn_tree *t, qn_tree_node *at, const int32_t *tokens, size_t n, int32_t page)
 {
     size_t cap = at->cap_kids;
-    qn_node *x = qn__calloc(1, sizeof *x + n * sizeof *tokens);
+    qn_tree_node *x = qn__calloc(1, sizeof *x + n * sizeof *tokens);
     if (!x || !qn__grow((void **)&at->kids, &cap, (size_t)at->n_kids + 1, sizeof *at->kids)) {
         qn_free(x);
         return NULL;
@@ -273,16 +273,16 @@ qn_node *qn__tree_add(qn_tree *t, qn_node *at, const int32_t *tokens, size_t n, 
     return x;
 }
 
-qn_node *qn__tree_before(const qn_node *x)
+qn_tree_node *qn__tree_before(const qn_tree_node *x)
 {
     size_t i = place(x->parent, x->tokens, x->n);
     return i ? x->parent->kids[i - 1] : NULL;
 }
 
-void qn__tree_remove(qn_tree *t, qn_node *x)
+void qn__tree_remove(qn_tree *t, qn_tree_node *x)
 {
     assert(x->n_kids == 0 && x->pins == 0 && !x->snap);
-    qn_node *at = x->parent;
+    qn_tree_node *at = x->parent;
     size_t i = place(at, x->tokens, x->n);
     assert(at->kids[i] == x);
     unlist(t, x);
@@ -295,7 +295,7 @@ void qn__tree_remove(qn_tree *t, qn_node *x)
     list(t, at);
 }
 
-void qn__tree_touch(qn_tree *t, qn_node *x, uint64_t id)
+void qn__tree_touch(qn_tree *t, qn_tree_node *x, uint64_t id)
 {
     t->clock++;
     uint32_t to = find_session(t, id);
@@ -311,27 +311,27 @@ void qn__tree_touch(qn_tree *t, qn_node *x, uint64_t id)
     }
 }
 
-void qn__tree_pin(qn_tree *t, qn_node *x)
+void qn__tree_pin(qn_tree *t, qn_tree_node *x)
 {
     x->pins++;
     unlist(t, x);
 }
 
-void qn__tree_unpin(qn_tree *t, qn_node *x)
+void qn__tree_unpin(qn_tree *t, qn_tree_node *x)
 {
     assert(x->pins > 0);
     x->pins--;
     list(t, x);
 }
 
-qn_node *qn__tree_next(const qn_tree *t, const qn_node *x)
+qn_tree_node *qn__tree_next(const qn_tree *t, const qn_tree_node *x)
 {
     if (!x)
         x = t->root;
     if (x->n_kids)
         return x->kids[0];
     while (x != t->root) {
-        const qn_node *at = x->parent;
+        const qn_tree_node *at = x->parent;
         size_t i = place(at, x->tokens, x->n) + 1;
         if (i < at->n_kids)
             return at->kids[i];

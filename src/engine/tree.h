@@ -27,9 +27,9 @@ typedef struct qn_name {
     uint64_t lo, hi;
 } qn_name;
 
-typedef struct qn_node {
-    struct qn_node *parent;
-    struct qn_node **kids; /* ascending */
+typedef struct qn_tree_node {
+    struct qn_tree_node *parent;
+    struct qn_tree_node **kids; /* ascending */
     uint32_t n_kids, cap_kids;
     uint32_t depth;        /* pages from the start of the sequence, with this one; root: 0 */
     uint32_t pins;
@@ -37,12 +37,17 @@ typedef struct qn_node {
     uint32_t n;            /* tokens: QN_PAGE_TOKENS, or fewer of a partial one, which has no children and no name */
     uint32_t session;      /* place in the tree's table */
     uint64_t used;         /* stamp of the last use: never less than a child's */
-    struct qn_node *newer, *older; /* among the evictable leaves of its session */
+    struct qn_tree_node *newer, *older; /* among the evictable leaves of its session */
     bool listed;
     qn_name name;
     qn_snapshot *snap;     /* of a recurrent model: the state after the last token here, or NULL */
+    /* of the disk tier (tiers.c) */
+    uint8_t disk;
+    bool state_there, resumable; /* its state is on disk; a state that is to be kept stands here or further down */
+    struct qn_tree_node *due_next, *due_prev;
+    double due_since, touched;
     int32_t tokens[];
-} qn_node;
+} qn_tree_node;
 
 typedef struct qn_tree qn_tree;
 
@@ -50,7 +55,7 @@ typedef struct qn_tree qn_tree;
 qn_status qn__tree_open(qn_name root, size_t max_pages, qn_tree **out, qn_err *err);
 /* Frees all nodes; what hangs on them is gone before. */
 void qn__tree_close(qn_tree *t);
-qn_node *qn__tree_root(qn_tree *t);
+qn_tree_node *qn__tree_root(qn_tree *t);
 /* Nodes but the root. */
 size_t qn__tree_count(const qn_tree *t);
 /* Test hook: only these bits of names are used, so that they collide. */
@@ -58,27 +63,27 @@ void qn__tree_mask_names(qn_tree *t, uint64_t mask);
 qn_name qn__tree_name(const qn_tree *t, qn_name parent, const int32_t *tokens);
 
 /* The child with these QN_PAGE_TOKENS tokens, or NULL. */
-qn_node *qn__tree_child(const qn_node *at, const int32_t *tokens);
+qn_tree_node *qn__tree_child(const qn_tree_node *at, const int32_t *tokens);
 /* The child that begins with most of tokens[0..n): how many in *common, NULL when that is 0. */
-qn_node *qn__tree_nearest(const qn_node *at, const int32_t *tokens, size_t n, size_t *common);
+qn_tree_node *qn__tree_nearest(const qn_tree_node *at, const int32_t *tokens, size_t n, size_t *common);
 /* The longest partial child that is a beginning of tokens[0..n) and has a snapshot, or NULL. */
-qn_node *qn__tree_resumable(const qn_node *at, const int32_t *tokens, size_t n);
+qn_tree_node *qn__tree_resumable(const qn_tree_node *at, const int32_t *tokens, size_t n);
 /* The partial child with exactly these tokens, or NULL. */
-qn_node *qn__tree_partial(const qn_node *at, const int32_t *tokens, size_t n);
+qn_tree_node *qn__tree_partial(const qn_tree_node *at, const int32_t *tokens, size_t n);
 
 /* A child of these tokens, which must be new. NULL when memory is short. */
-qn_node *qn__tree_add(qn_tree *t, qn_node *at, const int32_t *tokens, size_t n, int32_t page);
+qn_tree_node *qn__tree_add(qn_tree *t, qn_tree_node *at, const int32_t *tokens, size_t n, int32_t page);
 /* The child that stands before x, or NULL: where x has a beginning among its like, mostly that. */
-qn_node *qn__tree_before(const qn_node *x);
+qn_tree_node *qn__tree_before(const qn_tree_node *x);
 /* Take out a leaf that is not pinned; its snapshot was dropped before. */
-void qn__tree_remove(qn_tree *t, qn_node *x);
+void qn__tree_remove(qn_tree *t, qn_tree_node *x);
 /* x and all above it were used just now, by that session (0: none). */
-void qn__tree_touch(qn_tree *t, qn_node *x, uint64_t session);
-void qn__tree_pin(qn_tree *t, qn_node *x);
-void qn__tree_unpin(qn_tree *t, qn_node *x);
+void qn__tree_touch(qn_tree *t, qn_tree_node *x, uint64_t session);
+void qn__tree_pin(qn_tree *t, qn_tree_node *x);
+void qn__tree_unpin(qn_tree *t, qn_tree_node *x);
 /* The leaf that should give way to a page of that session; NULL when every leaf is pinned. */
-qn_node *qn__tree_victim(const qn_tree *t, uint64_t session);
+qn_tree_node *qn__tree_victim(const qn_tree *t, uint64_t session);
 /* Every node, parents before children, children in order: NULL gives the first, and NULL comes behind the last. */
-qn_node *qn__tree_next(const qn_tree *t, const qn_node *x);
+qn_tree_node *qn__tree_next(const qn_tree *t, const qn_tree_node *x);
 
 #endif

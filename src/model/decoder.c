@@ -82,6 +82,12 @@ size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv)
     return n ? n : 64;
 }
 
+uint32_t qn__decoder_variant(const qn_decoder *d, int32_t n_ctx)
+{
+    /* LongRoPE: by the context in use against the one of pre-training */
+    return !d->w.rope_factors && (d->w.rope_factors_long || d->w.rope_factors_short) && n_ctx > d->h.rope_original_ctx;
+}
+
 size_t qn__decoder_state_bytes(const qn_decoder *d)
 {
     return d->w.state_floats * sizeof(float);
@@ -179,8 +185,8 @@ static qn_status reserve_rope(qn_context *c, qn_err *err)
     if (s != QN_OK)
         return s;
     const float *factors = w->rope_factors;
-    if (!factors) /* LongRoPE: by the context in use against the one of pre-training */
-        factors = c->n_ctx > h->rope_original_ctx ? w->rope_factors_long : w->rope_factors_short;
+    if (!factors)
+        factors = qn__decoder_variant(c->d, c->n_ctx) ? w->rope_factors_long : w->rope_factors_short;
     qn__rope_init(h, r->rope_half_when_full ? h->n_rot / 2 : h->n_rot, factors, false, false, c->rope_freq, &c->rope[0]);
     qn__rope_init(h, h->n_rot, factors, true, r->window_plain_rope, c->rope_freq + h->n_rot, &c->rope[1]);
     return QN_OK;

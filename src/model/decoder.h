@@ -45,6 +45,9 @@ size_t qn__decoder_packed_bytes(const qn_decoder *packed); /* 0 when nothing is 
 /* Bytes of one page of KV (all layers, 64 tokens), a multiple of 64. */
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv);
 
+/* Contexts of different sizes compute the same only when this is the same: which of its rope factors a model uses. */
+uint32_t qn__decoder_variant(const qn_decoder *d, int32_t n_ctx);
+
 /* Bytes of a sequence's recurrent state, 0 for models that have none. Unlike pages it changes with every token, so a
  * sequence can be resumed only where a copy of it was kept. */
 size_t qn__decoder_state_bytes(const qn_decoder *d);

@@ -279,7 +279,7 @@ static void planted_fault(void **state)
     fill(t, LONG, LONG, 0);
     qn_engine *e = engine(512, 1, 1);
     answer first = talk(e, t, LONG, 3), again;
-    const qn_node *at = qn__tree_root(qn__pages_tree(e->pages));
+    const qn_tree_node *at = qn__tree_root(qn__pages_tree(e->pages));
     for (size_t i = 0; i < 2; i++)
         assert_non_null(at = qn__tree_child(at, t + 64 * i));
     qn_snapshot *x = at->snap;

@@ -28,7 +28,7 @@ typedef struct entry {
     int32_t page;
     uint64_t used;
     int pins;
-    qn_node *node;
+    qn_tree_node *node;
 } entry;
 
 typedef struct model {
@@ -76,7 +76,7 @@ static void drop(model *m, entry *x)
 /* Nothing of another prefix stands where x stands. */
 static bool agrees(const model *m, const entry *x)
 {
-    const qn_node *at = x->node;
+    const qn_tree_node *at = x->node;
     if (at->page != x->page || at->depth != (x->n + T - 1) / T || (at->n_kids > 0) != has_kids(m, x))
         return false;
     for (size_t end = x->n; end; end -= at->n, at = at->parent)
@@ -105,10 +105,10 @@ static size_t random_tokens(int32_t *t)
 /* All of t, node by node. */
 static void insert(qn_tree *tree, model *m, const int32_t *t, size_t n)
 {
-    qn_node *at = qn__tree_root(tree);
+    qn_tree_node *at = qn__tree_root(tree);
     for (size_t i = 0; i < n; i += T) {
         size_t k = n - i < T ? n - i : T;
-        qn_node *x = k == T ? qn__tree_child(at, t + i) : qn__tree_partial(at, t + i, k);
+        qn_tree_node *x = k == T ? qn__tree_child(at, t + i) : qn__tree_partial(at, t + i, k);
         entry *e = get(m, t, i + k);
         assert_ptr_equal(x, e ? e->node : NULL);
         if (!x) {
@@ -153,7 +153,7 @@ static void against_a_list(void **state)
                 }
             } else {
                 entry *x = oldest(&m);
-                qn_node *v = qn__tree_victim(tree, 0);
+                qn_tree_node *v = qn__tree_victim(tree, 0);
                 assert_int_equal(v != NULL, x != NULL);
                 if (v) { /* of equal age, either */
                     for (size_t i = 0; i < m.n; i++)
@@ -169,7 +169,7 @@ static void against_a_list(void **state)
                 }
             }
             n = random_tokens(t); /* look for something, through the tree and through the list */
-            const qn_node *at = qn__tree_root(tree), *kid;
+            const qn_tree_node *at = qn__tree_root(tree), *kid;
             size_t i = 0, part;
             while (i + T <= n && (kid = qn__tree_child(at, t + i))) {
                 at = kid;
@@ -182,7 +182,7 @@ static void against_a_list(void **state)
         for (size_t i = 0; i < m.n; i++)
             assert_true(agrees(&m, &m.e[i]));
         size_t seen = 0;
-        for (qn_node *x = NULL; (x = qn__tree_next(tree, x)); seen++)
+        for (qn_tree_node *x = NULL; (x = qn__tree_next(tree, x)); seen++)
             assert_true(x->parent->depth + 1 == x->depth);
         assert_int_equal(seen, m.n);
         /* Planted: a token changed behind the tree's back. */
@@ -202,8 +202,8 @@ static void names(void **state)
     int32_t t[T] = {5}, u[T] = {6};
     assert_int_equal(qn__tree_open((qn_name){1, 2}, 10, &a, NULL), QN_OK);
     assert_int_equal(qn__tree_open((qn_name){1, 3}, 10, &b, NULL), QN_OK);
-    qn_node *x = qn__tree_add(a, qn__tree_root(a), t, T, 0), *y = qn__tree_add(a, x, u, T, 1);
-    qn_node *z = qn__tree_add(b, qn__tree_root(b), t, T, 0), *w = qn__tree_add(a, qn__tree_root(a), u, T, 2);
+    qn_tree_node *x = qn__tree_add(a, qn__tree_root(a), t, T, 0), *y = qn__tree_add(a, x, u, T, 1);
+    qn_tree_node *z = qn__tree_add(b, qn__tree_root(b), t, T, 0), *w = qn__tree_add(a, qn__tree_root(a), u, T, 2);
     assert_memory_not_equal(&x->name, &z->name, sizeof x->name); /* another root */
     assert_memory_not_equal(&y->name, &w->name, sizeof x->name); /* another place */
     qn_name again = qn__tree_name(a, x->name, u);
@@ -220,7 +220,7 @@ static void out_of_memory(void **state)
         int32_t t[T] = {0};
         qn__alloc_fail_at(fail);
         if (qn__tree_open((qn_name){1, 2}, 10, &tree, NULL) == QN_OK) {
-            qn_node *at = qn__tree_root(tree);
+            qn_tree_node *at = qn__tree_root(tree);
             for (int32_t i = 0; i < 3 && at; i++) {
                 t[0] = i;
                 at = qn__tree_add(tree, at, t, T, i);
@@ -242,18 +242,18 @@ static void look_up(void **state)
         qn_tree *tree = NULL;
         assert_int_equal(qn__tree_open((qn_name){1, 2}, 100000, &tree, NULL), QN_OK);
         for (int32_t c = 0; c < (k ? 40 : 1); c++) {
-            qn_node *at = qn__tree_root(tree);
+            qn_tree_node *at = qn__tree_root(tree);
             for (int32_t i = 0; i < PROMPT * T; i++)
                 t[i] = i % 1000 + (i > 60 ? c : 0);
             for (int32_t i = 0; i < PROMPT && at; i++) {
-                qn_node *kid = qn__tree_child(at, t + i * T);
+                qn_tree_node *kid = qn__tree_child(at, t + i * T);
                 at = kid ? kid : qn__tree_add(tree, at, t + i * T, T, i);
             }
             assert_non_null(at);
         }
         double start = qn__now();
         for (int r = 0; r < 20; r++) {
-            qn_node *at = qn__tree_root(tree);
+            qn_tree_node *at = qn__tree_root(tree);
             for (int32_t i = 0; i < PROMPT; i++)
                 assert_non_null(at = qn__tree_child(at, t + i * T));
         }
