@@ -42,6 +42,9 @@ void qn__tokenizer_close(qn_tokenizer *t)
 {
     if (!t)
         return;
+    void *kept = atomic_load(&t->kept);
+    if (kept)
+        atomic_load(&t->drop)(kept);
     qn_free(t->text);
     qn_free(t->attr);
     qn_free(t->flags);
@@ -78,6 +81,22 @@ int32_t qn__token_find(const qn_tokenizer *t, const char *text, size_t n)
 bool qn__token_ends(const qn_tokenizer *t, int32_t id)
 {
     return id >= 0 && id < t->info.n_vocab && (t->flags[id] & QN_TF_ENDS);
+}
+
+void *qn__tokenizer_keep(const qn_tokenizer *t, void *(*make)(const qn_tokenizer *t), void (*drop)(void *))
+{
+    qn_tokenizer *x = (qn_tokenizer *)t; /* read-only but for this slot, which is filled once */
+    void *have = atomic_load(&x->kept), *none = NULL;
+    if (have)
+        return have;
+    void *made = make(t);
+    if (!made)
+        return NULL;
+    atomic_store(&x->drop, drop);
+    if (atomic_compare_exchange_strong(&x->kept, &none, made))
+        return made;
+    drop(made); /* someone else was quicker */
+    return none;
 }
 
 bool qn__tok_emit(qn_tok_run *r, int32_t id)

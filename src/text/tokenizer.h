@@ -39,6 +39,10 @@ int32_t qn__token_find(const qn_tokenizer *t, const char *text, size_t n);
 /* Does this token end a turn: eos, eot, eom, and the control tokens that families use so (<|im_end|>, <end_of_turn>, ...)? */
 bool qn__token_ends(const qn_tokenizer *t, int32_t id);
 
+/* One thing made of the vocabulary and kept with it (the byte tree of grammars): made by the first who asks, freed with the
+ * tokenizer. NULL when out of memory. Always the same two functions. */
+void *qn__tokenizer_keep(const qn_tokenizer *t, void *(*make)(const qn_tokenizer *t), void (*drop)(void *));
+
 /* Any bytes. bos: see qn_tokenize. *ids from qn__alloc. */
 qn_status qn__tokenize(const qn_tokenizer *t, const char *text, size_t n, bool special, qn_add_bos bos, int32_t **ids,
                        size_t *n_ids, qn_err *err);

@@ -7,6 +7,7 @@
 #ifndef QN_TEXT_TOKENIZER_INTERNAL_H
 #define QN_TEXT_TOKENIZER_INTERNAL_H
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -94,6 +95,9 @@ struct qn_tokenizer {
     const char *replacements; /* NUL-terminated strings; into charsmap's copy */
     size_t n_replacements;
     bool squeeze_spaces, space_suffix;
+
+    _Atomic(void *) kept; /* qn__tokenizer_keep */
+    void (*_Atomic drop)(void *);
 };
 
 /* Words already seen in this call: where, and where their ids stand in the output. Direct-mapped. */
