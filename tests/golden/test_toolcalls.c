@@ -71,12 +71,12 @@ static const turn turns[] = {
     {"two tags", "", NULL, {"run", "now"}, {"{\"cmd\": \"a\\n</parameter>\\nb\\n</parameter>\\n<parameter=zz>\\nc\"}", "{}"}},
 };
 
-static char *message(const turn *t, const char *id1, const char *id2)
+static char *message(const turn *t, const char *id1, const char *id2, bool null)
 {
     const char *ids[2] = {id1, id2};
     json_t *m = json_object(), *calls = json_array();
     (void)json_object_set_new(m, "role", json_string("assistant"));
-    (void)json_object_set_new(m, "content", json_string(t->content));
+    (void)json_object_set_new(m, "content", null && !*t->content ? json_null() : json_string(t->content));
     if (t->reasoning) {
         (void)json_object_set_new(m, "reasoning_content", json_string(t->reasoning));
         (void)json_object_set_new(m, "thinking", json_string(t->reasoning));
@@ -204,9 +204,19 @@ static size_t without_end(const char *s, size_t n)
 static int trip(const tmpl *t, const turn *w, bool plant)
 {
     int ok = -1;
-    char *m = message(w, "callid001", "callid002"), *full = render(t, m, false), *prompt = render(t, "", true), *again = NULL;
+    bool null = true; /* how a client says that there is no text; some templates want "" */
+    char *m = message(w, "callid001", "callid002", null), *full = render(t, m, false), *prompt = render(t, "", true), *again = NULL;
     reply r = {0}, s = {0};
+    if (!full) {
+        free(m);
+        m = message(w, "callid001", "callid002", null = false);
+        full = render(t, m, false);
+    }
     if (!full || !prompt || !strstr(full, w->name[0]))
+        goto out;
+    /* Text that a template puts behind the calls, in a turn of its own. */
+    const char *spoken = *w->content ? strstr(full, w->content) : NULL;
+    if (spoken && strstr(full, "ls") && strstr(full, "ls") < spoken && !strstr(spoken, "\"ls") && !strstr(spoken, "ls\""))
         goto out;
     size_t at = 0, n = strlen(full);
     while (prompt[at] && prompt[at] == full[at])
@@ -218,11 +228,17 @@ static int trip(const tmpl *t, const turn *w, bool plant)
         goto out;
     n = without_end(full, n);
     const char *o = full + at;
-    size_t n_out = n > at ? n - at : 0;
-    parse(t, full, at, o, n_out, n_out, n_out, &r);
+    size_t n_out = n > at ? n - at : 0, n_prompt = at;
+    const char *before = full;
+    for (size_t i = 0; i < t->n_thinking; i++) /* reasoning that was opened by the prompt */
+        if (strncmp(o, t->thinking[i].close, strlen(t->thinking[i].close)) == 0) {
+            before = t->thinking[i].open;
+            n_prompt = strlen(before);
+        }
+    parse(t, before, n_prompt, o, n_out, n_out, n_out, &r);
     ok = 1;
     for (size_t cut = 0; cut <= n_out && ok; cut++) {
-        parse(t, full, at, o, n_out, cut, cut ? n_out : 1, &s);
+        parse(t, before, n_prompt, o, n_out, cut, cut ? n_out : 1, &s);
         if (!same(&r, &s))
             ok = 0, printf("%s, %s: cut at %zu it says something else\n", t->name, w->label, cut);
         reply_free(&s);
@@ -234,10 +250,16 @@ static int trip(const tmpl *t, const turn *w, bool plant)
     }
     if (plant && r.args[0].n > 10)
         r.args[0].data[9] ^= 1;
-    char *m2 = message(&back, "callid001", "callid002");
+    char *m2 = message(&back, "callid001", "callid002", null);
     again = render(t, m2, false);
+    if (!again) {
+        free(m2);
+        m2 = message(&back, "callid001", "callid002", !null);
+        again = render(t, m2, false);
+    }
     /* Templates leave out old reasoning, ids and calls beyond the first: compare with what they wrote. */
-    if (!again || strcmp(again, full) != 0 || r.calls != r.ends || !r.calls) {
+    bool second = w->name[1] && strstr(full, "pwd") && !strcmp(w->label, "two");
+    if (!again || strcmp(again, full) != 0 || r.calls != r.ends || r.calls < 1 + second) {
         if (!plant)
             printf("%s (%s), %s: from\n  %.*s\ncame\n  R[%s]T[%s]C[%s]A[%s] %d calls %d ends\nand\n  %s\n", t->name,
                    t->calls->dialect->name, w->label, (int)n_out, o, str(&r.reasoning), str(&r.text), str(&r.name[0]), str(&r.args[0]),
@@ -324,6 +346,10 @@ static void round_trips(void **state)
     printf("figure: tool calls: %d of %d templates write them; %d of %d turns come back to the byte, cut at every byte\n", writing,
            templates, trips, trips + bad);
     assert_int_equal(found, planted);
+    /* Known: Reka's template writes a space between prompt and text that it does not take away again (2); Gemma 4 writes calls in a
+     * syntax of its own, which is not read (18). */
+    if (!only)
+        assert_true(bad <= 20 && trips >= 383);
 }
 
 int main(void)

@@ -203,6 +203,10 @@ static void hostile_arguments(void **state)
           "<parameter=l>\n[1, \"a\"]\n</parameter>\n<parameter=o>\nNone\n</parameter>\n</function>\n</tool_call>",
           "C0[run]A0[{\"cmd\": \"if (a < b) {\\n\\t\\\"x\\\\\\\";\\n}\\n</parameter>\\n</function> <parameter=cmd>\\n<parameter=z>\\n"
           "</parameter>\\n<parameter=z>\\n\", \"n\": 7, \"ok\": true, \"l\": [1, \"a\"], \"o\": null}]E0");
+    check("qwen3-coder", "<function=run>\n<parameter=n>\n123456789012345678901234567890\n</parameter>\n<parameter=l>\n[\n \"a\n\"\n]\n"
+                         "</parameter>\n</function>", "C0[run]A0[{\"n\": 123456789012345678901234567890, \"l\": [\n \"a\\n\"\n]}]E0");
+    check("deepseek-v3.2", "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"run\">\n<｜DSML｜parameter name=\"cmd\" string=\"false\">\"x\"</｜DSML｜"
+                           "parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>", "C0[run]A0[{\"cmd\": \"x\"}]E0");
     check("qwen3-coder", "<function=run>\n<parameter=cmd>\n123\n</parameter>\n<parameter=n>\nseven\n</parameter>\n</function>",
           "C0[run]A0[{\"cmd\": \"123\", \"n\": \"seven\"}]E0");
 }
@@ -258,11 +262,105 @@ static void refusals(void **state)
     qn__calls_close(c);
 }
 
+static const char small_template[] =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}{% for c in m.tool_calls or [] %}{{ '\n' if m.content or not "
+    "loop.first }}<tool_call> {{ c.function.name }} <arg_key>{% endfor %}<|im_end|>\n{% endfor %}";
+
+/* Our own spellings, as a template would write them: dialect and spelling come from what is rendered. */
+static void probing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *dialect, *first, *mid, *between, *last, *lead;
+    } t[] = {
+        {"{% for m in messages %}[{{ m.role }}]{{ m.content or '' }}{% for c in m.tool_calls or [] %}{{ '\n\n' }}<tool_call>{\"name\":\"{{ "
+         "c.function.name }}\",\"arguments\":{{ c.function.arguments|tojson }}}</tool_call>{% endfor %}[/]{% endfor %}",
+         "hermes", "<tool_call>{\"name\":\"", "\",\"arguments\":", "}</tool_call>\n\n<tool_call>{\"name\":\"", "}</tool_call>", "\n\n"},
+        {"{% for m in messages %}[{{ m.role }}]{{ m.content or '' }}{% for c in m.tool_calls or [] %}[TOOL_CALLS]{{ c.function.name }}[CALL_ID]{{ "
+         "c.id }}[ARGS]{{ c.function.arguments|tojson }}{% endfor %}</s>{% endfor %}",
+         "mistral", "[TOOL_CALLS]", "[CALL_ID]\x01[ARGS]", "[TOOL_CALLS]", "", ""},
+        {"{% for m in messages %}[{{ m.role }}]{{ m.content or '' }}{% for c in m.tool_calls or [] %} <tool_call>{{ c.function.name }}{% for k, v "
+         "in c.function.arguments.items() %}<arg_key>{{ k }}</arg_key> <arg_value>{{ v }}</arg_value>{% endfor %}</tool_call>{% endfor %}\n{% "
+         "endfor %}",
+         "glm", "<tool_call>", "", "</tool_call> <tool_call>", "</tool_call>", " "},
+        {small_template, "json", "{\"name\": \"", "\", \"arguments\": ", NULL, "}", ""},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        qn_calls *c = NULL;
+        qn_jinja *j = NULL;
+        qn_err err;
+        assert_int_equal(qn__jinja_parse(t[i].text, strlen(t[i].text), NULL, &j, &err), QN_OK);
+        assert_int_equal(qn__calls_open(tools_json, &c, &err), QN_OK);
+        assert_int_equal(qn__calls_detect(c, &(qn_probe){.template = j}, NULL, &err), QN_OK);
+        assert_string_equal(c->dialect->name, t[i].dialect);
+        assert_string_equal(c->written.first, t[i].first);
+        assert_string_equal(c->written.mid, t[i].mid);
+        assert_string_equal(c->written.last, t[i].last);
+        assert_string_equal(c->written.lead, t[i].lead);
+        if (t[i].between)
+            assert_string_equal(c->written.between, t[i].between);
+        else
+            assert_null(c->written.between);
+        if (i == 2) { /* str() of Python: True */
+            assert_string_equal(c->written.yes, "True");
+            assert_string_equal(c->written.null, "None");
+        }
+        qn__calls_close(c);
+        qn__jinja_free(j);
+    }
+}
+
+static void ignore(void *arg, const qn_part *p)
+{
+    (void)arg;
+    (void)p;
+}
+
+static void failing_allocations(void **state)
+{
+    (void)state;
+    static const char *const template =
+        "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}<tool_call>\n{\"name\": \"{{ c.function.name }}\", "
+        "\"arguments\": {{ c.function.arguments|tojson }}}\n</tool_call>{% endfor %}{% endfor %}";
+    static const char *const texts[][2] = {
+        {"hermes", "<think>a</think>\nb\n<tool_call>\n{\"arguments\": {\"cmd\": \"l\ns\"}, \"name\": \"run\"}\n</tool_call>"},
+        {"qwen3-coder", "<tool_call>\n<function=run>\n<parameter=cmd>\nls\n</parameter>\n<parameter=n>\n1\n</parameter>\n</function>\n"
+                        "</tool_call>"}};
+    bool done = false;
+    for (uint64_t k = 1; !done && k < 3000; k++) {
+        qn_calls *c = NULL;
+        qn_jinja *j = NULL;
+        qn_parse *p = NULL;
+        qn_err err = {0};
+        const char *const *w = texts[k % 2];
+        assert_int_equal(qn__jinja_parse(template, strlen(template), NULL, &j, &err), QN_OK);
+        qn__alloc_fail_at(k / 2 + 1);
+        qn_status st = qn__calls_open(tools_json, &c, &err);
+        if (!st)
+            st = qn__calls_detect(c, &(qn_probe){.template = j}, w[0], &err);
+        if (!st)
+            st = qn__parse_open(c, c->dialect, (qn_thinking[]){{"<think>", "</think>", false}}, 1, "", 0, &p, &err);
+        for (size_t i = 0; !st && w[1][i]; i++)
+            st = qn__parse_put(p, w[1] + i, 1, ignore, NULL, &err);
+        if (!st)
+            st = qn__parse_end(p, ignore, NULL, &err);
+        done = !st && k > 500;
+        if (st && st != QN_ENOMEM)
+            fail_msg("allocation %d: %s", (int)k, err.what);
+        qn__alloc_fail_at(0);
+        qn__parse_close(p);
+        qn__calls_close(c);
+        qn__jinja_free(j);
+    }
+    assert_true(done);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_dialect),         cmocka_unit_test(reasoning),     cmocka_unit_test(hostile_arguments),
         cmocka_unit_test(cut_off_and_malformed), cmocka_unit_test(planted_fault), cmocka_unit_test(refusals),
+        cmocka_unit_test(probing),              cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,7 +335,8 @@ static parse_step text_step(qn_parse *p, bool final)
     return STEP_MORE;
 }
 
-/* Line breaks around reasoning belong to its markers. A call whose opening is a control token ends it, too: some models forget to. */
+/* Line breaks around reasoning belong to its markers. A call whose opening is a control token ends it, too: some models
+ * forget to, unless a grammar makes them. */
 static parse_step reason_step(qn_parse *p, bool final)
 {
     cursor c = qn__cursor(p);
@@ -354,7 +355,7 @@ static parse_step reason_step(qn_parse *p, bool final)
         const parse_mark *m = NULL;
         bool close = memcmp(c.p + i, p->think_close, k) == 0;
         int r = close && k == n_close ? 1 : close ? -1 : 0;
-        if (!r && (c.p[i] == '<' || c.p[i] == '[')) {
+        if (!r && !(p->calls && p->calls->exact) && (c.p[i] == '<' || c.p[i] == '[')) {
             r = mark_at(p, c.p + i, c.n - i, false, &m);
             if ((m && (m->kind != M_CALL || (m->text[1] != '|' && m->text[0] != '[' && strncmp(m->text, "<｜", 4) != 0))))
                 r = 0, m = NULL;

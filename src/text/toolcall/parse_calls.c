@@ -171,12 +171,12 @@ static bool head_named(const qn_parse *p, cursor *c, head *h)
 /* Arguments that came as one value: an object, or a string that spells one. */
 static bool whole_args(qn_parse *p, qn_slice v)
 {
-    json_t *j = json_loadb(v.p, v.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL), *inner = NULL;
+    json_t *j = json_loadb(v.p, v.n, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL), *inner = NULL;
     p->value.n = 0;
     if (json_is_object(j)) {
         qn__buf_put(&p->value, v.p, v.n);
     } else if (json_is_string(j)) {
-        inner = json_loadb(json_string_value(j), json_string_length(j), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        inner = json_loadb(json_string_value(j), json_string_length(j), JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
         if (json_is_object(inner))
             qn__buf_put(&p->value, json_string_value(j), json_string_length(j));
     } else if (json_is_null(j)) {
@@ -252,34 +252,22 @@ parse_step qn__parse_head(qn_parse *p, bool final)
     return STEP_AGAIN;
 }
 
-/* Line breaks inside strings are escaped on the way. */
-static void emit_json(qn_parse *p, const char *s, size_t n)
+/* Control characters outside of strings are white space and go as they are: whether inside, the scan tells. */
+void qn__parse_json_clean(qn_json_scan *scan, qn_buf *out, const char *s, size_t n)
 {
     size_t from = 0;
-    bool clean = true;
-    for (size_t i = 0; i < n && clean; i++)
-        clean = (unsigned char)s[i] >= 0x20;
-    if (clean) {
-        qn__parse_emit(p, QN_PART_ARGUMENTS, s, n);
-        return;
-    }
-    p->value.n = 0;
-    /* Outside of strings these are white space and go as they are: whether inside, the scan tells. */
     for (size_t i = 0; i <= n; i++) {
         if (i < n && (unsigned char)s[i] >= 0x20)
             continue;
-        size_t used = qn__json_scan(&p->scan, s + from, i - from);
-        qn__buf_put(&p->value, s + from, used);
-        if (i < n && p->scan.in_string)
-            qn__parse_json_string(&p->value, s + i, 1);
+        qn__buf_put(out, s + from, qn__json_scan(scan, s + from, i - from));
+        if (i < n && scan->in_string)
+            qn__parse_json_string(out, s + i, 1);
         else if (i < n)
-            qn__buf_putc(&p->value, s[i]);
+            qn__buf_putc(out, s[i]);
         if (i < n)
-            (void)qn__json_scan(&p->scan, s + i, 1);
+            (void)qn__json_scan(scan, s + i, 1);
         from = i + 1;
     }
-    p->failed |= p->value.failed;
-    qn__parse_emit(p, QN_PART_ARGUMENTS, p->value.data, p->value.n);
 }
 
 parse_step qn__parse_args(qn_parse *p, bool final)
@@ -290,10 +278,10 @@ parse_step qn__parse_args(qn_parse *p, bool final)
     if (!c.n)
         return STEP_MORE;
     size_t used = qn__json_scan(&p->scan, c.p, c.n);
-    qn_json_scan behind = p->scan;
-    p->scan = before;
-    emit_json(p, c.p, used);
-    p->scan = behind;
+    p->value.n = 0;
+    qn__parse_json_clean(&before, &p->value, c.p, used);
+    p->failed |= p->value.failed;
+    qn__parse_emit(p, QN_PART_ARGUMENTS, p->value.data, p->value.n);
     qn__parse_take(p, used, true);
     if (p->scan.bad) {
         qn__parse_to_text(p, false);

@@ -86,6 +86,8 @@ void qn__parse_begin_call(qn_parse *p);
 void qn__parse_end_call(qn_parse *p);
 void qn__parse_to_text(qn_parse *p, bool after);
 void qn__parse_json_string(qn_buf *b, const char *p, size_t n); /* escaped, without quotes */
+/* JSON goes to out; control characters inside its strings are escaped. */
+void qn__parse_json_clean(qn_json_scan *scan, qn_buf *out, const char *s, size_t n);
 bool qn__parse_name_ok(const char *p, size_t n);
 
 parse_step qn__parse_head(qn_parse *p, bool final);

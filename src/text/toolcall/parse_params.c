@@ -197,6 +197,27 @@ static qn_slice trimmed(const qn_buf *b)
     return s;
 }
 
+/* The type of the JSON value that s is from end to end; 0: it is none. */
+static unsigned type_of_text(qn_slice s)
+{
+    qn_json_scan scan;
+    qn__json_scan_init(&scan);
+    size_t n = s.n ? qn__json_scan(&scan, s.p, s.n) : 0;
+    if (n == s.n && n && !scan.done) /* a number ends with what follows */
+        (void)qn__json_scan(&scan, " ", 1);
+    if (!s.n || n != s.n || !scan.done)
+        return 0;
+    switch (s.p[0]) {
+    case '"': return QN_TYPE_STRING;
+    case '{': return QN_TYPE_OBJECT;
+    case '[': return QN_TYPE_ARRAY;
+    case 't':
+    case 'f': return QN_TYPE_BOOLEAN;
+    case 'n': return QN_TYPE_NULL;
+    default: return QN_TYPE_NUMBER;
+    }
+}
+
 /* The text of a value that need not be a string, as JSON. */
 static void put_value(qn_parse *p, qn_buf *out)
 {
@@ -210,21 +231,16 @@ static void put_value(qn_parse *p, qn_buf *out)
             qn__buf_puts(out, words[i].json);
             return;
         }
-    json_t *j = s.n ? json_loadb(s.p, s.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
-    bool fits = j && !json_is_string(j) &&
-                (!(p->types & QN_TYPE_STRING) || (json_is_number(j) && p->types & QN_TYPE_NUMBER) ||
-                 (json_is_boolean(j) && p->types & QN_TYPE_BOOLEAN) || (json_is_null(j) && p->types & QN_TYPE_NULL) ||
-                 (json_is_array(j) && p->types & QN_TYPE_ARRAY) || (json_is_object(j) && p->types & QN_TYPE_OBJECT));
-    if (j && json_is_string(j) && !(p->types & QN_TYPE_STRING))
-        fits = true;
-    if (fits) {
-        qn__buf_put(out, s.p, s.n);
+    unsigned type = type_of_text(s);
+    if (type && (!(p->types & QN_TYPE_STRING) || (p->types & type & ~(unsigned)QN_TYPE_STRING))) {
+        qn_json_scan scan;
+        qn__json_scan_init(&scan);
+        qn__parse_json_clean(&scan, out, s.p, s.n);
     } else {
         qn__buf_putc(out, '"');
         qn__parse_json_string(out, p->value.data ? p->value.data : "", p->value.n);
         qn__buf_putc(out, '"');
     }
-    json_decref(j);
 }
 
 /* n more bytes of the value. */
