@@ -467,14 +467,21 @@ typedef enum qn_pooling {
     QN_POOL_LAST
 } qn_pooling;
 
-/* How qn_embed would pool: AUTO becomes what the file asks for. Errors: QN_EUNSUPPORTED (a reranker's pooling). */
+/* How qn_embed would pool: AUTO becomes what the file asks for. Errors: QN_EUNSUPPORTED (a reranker: qn_rerank). */
 QN_API qn_status qn_embed_pooling(const qn_engine *e, qn_pooling asked, qn_pooling *out, qn_err *err);
 /* The hidden state behind the last layer, of any model: out[n_embd], or out[n * n_embd] without pooling; caller's memory; on
  * failure its contents are undefined. normalise: to length 1. An encoder reads all tokens in one step, for which memory is
  * taken on demand and kept. Each call starts from nothing. Errors: QN_ECONTEXT with both numbers, QN_EINVAL (no tokens, a token
- * id out of range), QN_EUNSUPPORTED (a reranker's pooling), QN_ENOMEM. */
+ * id out of range), QN_EUNSUPPORTED (a reranker: qn_rerank), QN_ENOMEM. */
 QN_API qn_status qn_embed(qn_engine *e, const int32_t *tokens, size_t n, qn_pooling pooling, bool normalise, float *out,
                           qn_err *err);
+
+/* How well a document answers a query, by a reranker: an encoder with a head for it. labels: how many scores it gives, 0 of any
+ * other model; nearly always 1, the greater the better, not bounded. out[labels]: caller's memory. n_tokens: of the text that both
+ * make together, or NULL. Errors: QN_EUNSUPPORTED (no reranker), QN_ECONTEXT with both numbers, QN_ENOMEM. */
+QN_API int32_t qn_rerank_labels(const qn_engine *e);
+QN_API qn_status qn_rerank(qn_engine *e, const char *query, size_t n_query, const char *document, size_t n_document, float *out,
+                           size_t *n_tokens, qn_err *err);
 
 /* ---- measuring ------------------------------------------------------------------------------------------------- */
 

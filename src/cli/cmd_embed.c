@@ -11,7 +11,7 @@
 #include "cli/term.h"
 
 typedef struct embed_options {
-    const char *prompt, *file, *out;
+    const char *prompt, *file, *out, *query;
     int pooling; /* qn_pooling, in the order of the option's words */
     bool as_is, json;
     cli_engine engine;
@@ -71,11 +71,42 @@ static float *more(embed_job *j, size_t n)
     return j->all + j->n;
 }
 
+/* A line with the document's score, or the scores of all labels. */
+static int score_text(embed_job *j, const char *where, const char *text, size_t n)
+{
+    const size_t labels = (size_t)qn_rerank_labels(j->engine);
+    float *v = more(j, labels ? labels : 1);
+    size_t n_ids = 0;
+    qn_err err;
+    int rc = CLI_OK;
+    if (!v)
+        return cli_fail_text(where, "%zu scores do not fit the memory", labels);
+    if (qn_rerank(j->engine, j->o->query, strlen(j->o->query), text, n, v, &n_ids, &err) != QN_OK)
+        return cli_fail_text(where, "%s", err.what);
+    if (j->o->out) {
+        j->n += labels;
+    } else {
+        if (j->o->json)
+            rc = cli_printf("{\"index\":%zu,\"tokens\":%zu,\"score\":", j->index, n_ids);
+        if (rc == CLI_OK && labels == 1)
+            rc = isfinite(v[0]) ? cli_printf("%.9g", (double)v[0]) : cli_printf("null");
+        else if (rc == CLI_OK)
+            rc = put_vector(v, labels);
+        if (rc == CLI_OK)
+            rc = cli_printf(j->o->json ? "}\n" : "\n");
+        rc = rc == CLI_OK ? cli_flush() : rc;
+    }
+    j->index++;
+    return rc;
+}
+
 static int embed_text(embed_job *j, const char *where, const char *text, size_t n)
 {
     int32_t *ids = NULL;
     size_t n_ids = 0;
     qn_err err;
+    if (j->o->query)
+        return score_text(j, where, text, n);
     qn_status s = qn_tokenize(j->model, text, n, false, QN_BOS_AUTO, &ids, &n_ids, &err);
     const size_t rows = j->pooling == QN_POOL_NONE ? n_ids : 1;
     float *v = s == QN_OK ? more(j, rows * j->n_embd) : NULL;
@@ -145,6 +176,8 @@ static int embed(const cli_command *c, int argc, char **argv)
         return rc;
     if (o.prompt && o.file)
         return cli_usage(c, "give --prompt or --file, not both");
+    if (o.query && (o.pooling || o.as_is))
+        return cli_usage(c, "--query asks for scores; leave out --pooling and --no-normalise");
     if (o.json && o.out)
         return cli_usage(c, "--output writes raw floats; leave out --json");
     qn_model *m = NULL;
@@ -158,7 +191,7 @@ static int embed(const cli_command *c, int argc, char **argv)
         qn_model_get_info(m, &info);
         j.model = m;
         j.n_embd = (size_t)info.n_embd;
-        rc = qn_embed_pooling(j.engine, (qn_pooling)o.pooling, &j.pooling, &err) == QN_OK ? embed_all(&j) : cli_fail(&err);
+        rc = o.query || qn_embed_pooling(j.engine, (qn_pooling)o.pooling, &j.pooling, &err) == QN_OK ? embed_all(&j) : cli_fail(&err);
     }
     qn_engine_close(j.engine);
     qn_model_close(m);
@@ -169,6 +202,8 @@ static const cli_option options[] = {
     {"--prompt", "-p", CLI_TEXT, "TEXT", offsetof(embed_options, prompt), 0, 0, "embed this"},
     {"--file", "-f", CLI_TEXT, "FILE", offsetof(embed_options, file), 0, 0,
      "embed the text of a file, as one (- is standard input)"},
+    {"--query", NULL, CLI_TEXT, "TEXT", offsetof(embed_options, query), 0, 0,
+     "score each text as an answer to this, by a reranker, instead of turning it into a vector"},
     {"--pooling", NULL, CLI_CHOICE, "auto|none|mean|cls|last", offsetof(embed_options, pooling), 0, 0,
      "how the tokens' vectors become one; none: one for each token (default: as the file says)"},
     {"--no-normalise", NULL, CLI_FLAG, NULL, offsetof(embed_options, as_is), 0, 0,
@@ -182,11 +217,11 @@ static const cli_option options[] = {
 
 const cli_command cli_cmd_embed = {
     .name = "embed",
-    .usage = "MODEL [-p TEXT | -f FILE] [--pooling auto|none|mean|cls|last] [--json | -o OUT.f32]",
+    .usage = "MODEL [--query TEXT] [-p TEXT | -f FILE] [--pooling auto|none|mean|cls|last] [--json | -o OUT.f32]",
     .summary = "Turn texts into vectors.",
     .details = "Without -p and -f each line of standard input is a text. For each text one line comes out, at once: a JSON array "
                "of numbers. Raw output is little-endian float32, one vector after another. Any model will do; those made for "
-               "it say how they are pooled.\n\n"
+               "it say how they are pooled. With --query a reranker's scores come out instead, the greater the better.\n\n"
                "Example: echo 'def f(x):' | quern embed model.gguf",
     .min_operands = 1,
     .max_operands = 1,

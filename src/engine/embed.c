@@ -14,7 +14,7 @@ qn_status qn_embed_pooling(const qn_engine *e, qn_pooling asked, qn_pooling *out
         return qn__fail(err, QN_EINVAL, "pooling", "%d is not a way of pooling", (int)asked);
     if (asked == QN_POOL_AUTO && d->pooling > 3)
         return qn__fail(err, QN_EUNSUPPORTED, e->model->file,
-                        "the file asks for a reranker's pooling, which this build does not compute; ask for mean, cls, last or none");
+                        "the file asks for a reranker's pooling, which scores a text for a query: use qn_rerank (quern embed --query), or ask for mean, cls, last or none");
     if (asked != QN_POOL_AUTO)
         *out = asked;
     else if (d->pooling >= 0)

@@ -57,7 +57,7 @@ qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
                                 .head_v = h->head_v, .n_ff = h->n_ff, .n_vocab = h->n_vocab,
                                 .n_ctx_train = h->n_ctx_train, .window = h->window, .n_params = d->w.n_params,
                                 .embedding_only = r->embedding_only, .pooling = h->pooling, .n_experts = h->n_experts,
-                                .n_used = h->n_used};
+                                .n_used = h->n_used, .n_labels = d->w.cls_output.rows};
     *out = d;
     return QN_OK;
 }
@@ -323,8 +323,16 @@ static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
         op->embed(c->dev, &d->w.positions, c->ids, 1, res);
         op->add(c->dev, x, res, 1);
     }
-    if (d->w.token_type)
-        op->add_vector(c->dev, d->w.token_type, x);
+    if (d->w.token_type) {
+        bool two = step->second > 0 && step->second < step->n_rows && d->w.n_token_types > 1;
+        qn_rows first = x, rest = x;
+        first.rows = two ? step->second : x.rows;
+        rest.rows = x.rows - first.rows;
+        rest.p += (size_t)first.rows * x.stride;
+        op->add_vector(c->dev, d->w.token_type, first);
+        if (two)
+            op->add_vector(c->dev, d->w.token_type + d->h.n_embd, rest);
+    }
     if (d->w.embed_norm.w)
         op->norm(c->dev, d->recipe->norm, &d->w.embed_norm, d->h.norm_eps, x, x);
     for (int v = 0; v < 2 && c->rope_freq; v++)
@@ -353,6 +361,14 @@ static void finish(qn_context *c, const qn_step *step, qn_rows x)
         c->dev->ops->norm(c->dev, d->recipe->norm, &d->w.output_norm, d->h.norm_eps, g, g);
     if (step->hidden)
         memcpy(step->hidden, g.p, (size_t)n * (size_t)x.cols * sizeof(float));
+    if (step->scores) { /* score = out tanh(cls x) */
+        qn_rows scores = qn__rows(step->scores, n, d->w.cls_output.rows), in = d->w.cls.rows > 0 ? qn__rows(c->n, n, x.cols) : g;
+        if (d->w.cls.rows > 0) {
+            c->dev->ops->linear(c->dev, g, (qn_linear[]){{&d->w.cls, in}}, 1);
+            c->dev->ops->finish(c->dev, in, 1, 1);
+        }
+        c->dev->ops->linear(c->dev, in, (qn_linear[]){{&d->w.cls_output, scores}}, 1);
+    }
     if (!step->logits)
         return;
     qn_rows logits = qn__rows(step->logits, n, d->h.n_vocab);
@@ -364,6 +380,7 @@ qn_status qn__context_step(qn_context *c, const qn_step *step, qn_err *err)
 {
     qn_rows x = qn__rows(c->x, step->n_rows, c->d->h.n_embd), res = qn__rows(c->res, step->n_rows, c->d->h.n_embd);
     assert(step->n_rows <= c->max_rows && (!step->logits || c->d->w.output.rows > 0));
+    assert(!step->scores || c->d->w.cls_output.rows > 0);
     int n_runs = find_runs(c, step);
     begin(c, step, x, res);
     for (int i = 0; i < c->d->h.n_layers; i++) {

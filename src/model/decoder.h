@@ -31,6 +31,7 @@ typedef struct qn_decoder_info {
     bool embedding_only;      /* an encoder: hidden states, no logits; a sequence must come in one step */
     int pooling;              /* what the file asks for: 0 none, 1 mean, 2 first token, 3 last, 4 rank; -1: says nothing */
     int n_experts, n_used;    /* 0: dense */
+    int n_labels;             /* of a reranker's head, 0: none */
 } qn_decoder_info;
 const qn_decoder_info *qn__decoder_info(const qn_decoder *d);
 
@@ -93,6 +94,8 @@ typedef struct qn_step {
     float *const *states; /* [n_seqs], each qn__decoder_state_bytes, updated; a row of position 0 starts it anew */
     float *logits;        /* [rows with out >= 0][n_vocab], or NULL */
     float *hidden;        /* [rows with out >= 0][n_embd]: the normed last hidden state, or NULL */
+    float *scores;        /* [rows with out >= 0][n_labels]: what the head makes of it, or NULL */
+    int second;           /* of a single sequence in one step: where its second segment begins; 0: it is all the first */
     /* Asked between layers, when not NULL: true abandons the step (QN_ECANCELLED; its rows count as not computed). Called
      * on the caller's thread. */
     bool (*cancelled)(void *arg);

@@ -359,10 +359,14 @@ static void bind_ends(binder *b)
         w->positions = matrix(b, -1, "position_embd", h->n_embd, h->n_ctx_train, QN_ALWAYS, QN_NEVER);
     if (r->token_types) {
         const qn_gguf_tensor *t = qn__gguf_find(b->g, layer_name(b, -1, "token_types", "weight"));
-        w->token_type = floats(b, h->n_embd, t && t->dims[1] <= 16 ? (int)t->dims[1] : 1, QN_ALWAYS);
+        w->n_token_types = t && t->dims[1] <= 16 ? (int)t->dims[1] : 1;
+        w->token_type = floats(b, h->n_embd, w->n_token_types, QN_ALWAYS);
     }
     if (r->embedding_only) {
+        const qn_gguf_tensor *labels = qn__gguf_find(b->g, layer_name(b, -1, "cls.output", "weight"));
         w->embed_norm = norm(b, -1, "token_embd_norm", h->n_embd, QN_ALWAYS);
+        w->cls_output = matrix(b, -1, "cls.output", h->n_embd, labels && labels->dims[1] <= 4096 ? (int)labels->dims[1] : 1, QN_MAYBE, QN_MAYBE);
+        w->cls = matrix(b, -1, "cls", h->n_embd, h->n_embd, labels ? QN_MAYBE : QN_NEVER, QN_MAYBE);
     } else {
         w->output_norm = norm(b, -1, "output_norm", h->n_embd, QN_ALWAYS);
         w->output = has(b, -1, "output") ? matrix(b, -1, "output", h->n_embd, h->n_vocab, QN_ALWAYS, QN_MAYBE) : w->embed;

@@ -51,7 +51,9 @@ typedef struct qn_layer {
 
 typedef struct qn_weights {
     qn_weight embed, positions, output;
-    const float *token_type;  /* n_embd, or NULL: of the first segment, which every token belongs to */
+    qn_weight cls, cls_output; /* a reranker's head: a layer, which may be absent, and a row for each label */
+    const float *token_type;  /* [n_token_types][n_embd], or NULL: of the segments that a text has */
+    int n_token_types;
     qn_norm embed_norm, output_norm;
     qn_layer *layers;
     const float *rope_factors, *rope_factors_long, *rope_factors_short; /* n_rot/2, or NULL */

@@ -44,4 +44,6 @@ run perplexity "$bert" -f "$T/lines"; want_rc 1; want_sentence; want_err 'use qu
 run embed "$bert" -p x -f y; want_rc 2; want_sentence
 run embed "$bert" -p x --json -o "$T/x"; want_rc 2; want_sentence
 run embed "$bert" -p x --pooling sum; want_rc 2; want_sentence; want_err "'sum'"
+run embed "$bert" --query abc -p def; want_rc 1; want_sentence; want_err 'no reranker'; no_out
+run embed "$bert" --query abc -p def --pooling mean; want_rc 2; want_sentence
 finish

@@ -51,14 +51,17 @@ static void norm(trip *t, const char *prefix, int l, const char *what)
     layer_norm(t, w, b, x);
 }
 
-/* word + first segment (+ position, from row `offset` on), normed */
+static int second;       /* where the second segment begins; 0: nowhere */
+static bool one_segment;
+
+/* word + segment (+ position, from row `offset` on), normed */
 static void begin(trip *t, int offset, const char *norm_name)
 {
     fw_mat words = fw_get(&t->w, "embeddings.word_embeddings.weight"), kinds = fw_get(&t->w, "embeddings.token_type_embeddings.weight");
     fw_mat at = fw_get(&t->w, "embeddings.position_embeddings.weight");
     for (int i = 0; i < t->n; i++)
         for (int c = 0; c < words.cols; c++)
-            x[i][c] = words.v[t->prompt[i] * words.cols + c] + kinds.v[c] + (at.v ? at.v[(i + offset) * words.cols + c] : 0);
+            x[i][c] = words.v[t->prompt[i] * words.cols + c] + kinds.v[(second && i >= second && !one_segment ? words.cols : 0) + c] + (at.v ? at.v[(i + offset) * words.cols + c] : 0);
     norm(t, "", -1, norm_name);
 }
 
@@ -220,6 +223,131 @@ static double farthest(const trip *t, double (*got)[512])
     return worst;
 }
 
+/* ---- rerankers ---- */
+
+static unsigned char *noise_tensor(trip *t, const char *name, int n_dims, uint64_t a, uint64_t b, uint64_t seed)
+{
+    uint64_t dims[2] = {a, b};
+    unsigned char *to = hf_add(&t->f, name, "F32", 4, n_dims, dims)->data;
+    for (uint64_t i = 0; i < a * (n_dims > 1 ? b : 1); i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        float w = (float)((double)(seed >> 40) / 8388608.0 - 1.0);
+        memcpy(to + 4 * i, &w, 4);
+    }
+    return to;
+}
+
+/* What the head makes of query and document by the formulas: the text is put together here, from the ids of both. */
+static double head_score(trip *t, qn_model *m, bool roberta, const char *query, const char *document)
+{
+    static double none[16][512];
+    int32_t *ids;
+    size_t n;
+    qn_err err;
+    double pooled[FW_WIDTH], score;
+    fw_mat w, b;
+    t->n = t->rows = 0;
+    t->prompt[t->n++] = 2; /* [CLS] */
+    assert_int_equal(qn_tokenize(m, query, strlen(query), false, QN_BOS_NO, &ids, &n, &err), QN_OK);
+    for (size_t i = 0; i < n; i++)
+        t->prompt[t->n++] = ids[i];
+    qn_free(ids);
+    t->prompt[t->n++] = 3; /* [SEP] */
+    second = t->n;
+    assert_int_equal(qn_tokenize(m, document, strlen(document), false, QN_BOS_NO, &ids, &n, &err), QN_OK);
+    for (size_t i = 0; i < n; i++)
+        t->prompt[t->n++] = ids[i];
+    qn_free(ids);
+    t->prompt[t->n++] = 3;
+    t->w.n = t->n;
+    forward_bert(t, roberta ? 2 : 0, false, none);
+    second = 0;
+    w = fw_get(&t->w, roberta ? "classifier.dense.weight" : "pooler.dense.weight"), b = fw_get(&t->w, roberta ? "classifier.dense.bias" : "pooler.dense.bias");
+    fw_linear(w, b, x[0], pooled);
+    for (int i = 0; i < w.rows; i++)
+        pooled[i] = tanh(pooled[i]);
+    w = fw_get(&t->w, roberta ? "classifier.out_proj.weight" : "classifier.weight"), b = fw_get(&t->w, roberta ? "classifier.out_proj.bias" : "classifier.bias");
+    fw_linear(w, b, pooled, &score);
+    return score;
+}
+
+static bool reranker(bool roberta)
+{
+    static const char query[] = "the one", *const documents[] = {"a thing of the other", "the one and the other", "", "0123 x"};
+    double worst = 0, spread[2] = {1e9, -1e9};
+    trip t;
+    qn_convert_options o;
+    qn_convert_result r;
+    qn_err err;
+    qn_model *m;
+    qn_engine *e;
+    qn_engine_options eo;
+    qn_pooling p;
+    if (!open_trip(&t, "bert"))
+        return false;
+    put_bert(&t, roberta ? "XLMRobertaForSequenceClassification" : "BertForSequenceClassification", roberta ? 2 : 0);
+    noise_tensor(&t, roberta ? "classifier.dense.weight" : "pooler.dense.weight", 2, 96, 96, 1);
+    noise_tensor(&t, roberta ? "classifier.dense.bias" : "pooler.dense.bias", 1, 96, 1, 2);
+    noise_tensor(&t, roberta ? "classifier.out_proj.weight" : "classifier.weight", 2, 1, 96, 3);
+    noise_tensor(&t, roberta ? "classifier.out_proj.bias" : "classifier.bias", 1, 1, 1, 4);
+    json_object_set_new(t.f.config, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
+    t.w.eps = 0.001;
+    hf_write_weights(&t.f, &(hf_options){0});
+    hf_write_config(&t.f);
+    hf_write_tokenizer(&t.f, t.g, &(hf_options){0});
+    qn_convert_options_init(&o);
+    o.in = t.dir, o.out = t.out;
+    if (qn_convert(&o, &r, &err) != QN_OK || qn_model_open(t.out, QN_OPEN_FULL, &m, &err) != QN_OK)
+        fail_msg("%s: %s", err.where, err.what);
+    qn_engine_options_init(&eo);
+    eo.n_threads = 1, eo.n_ctx = 64, eo.kv = QN_KV_F32, eo.max_seqs = 1;
+    assert_int_equal(qn_engine_open(m, &eo, &e, &err), QN_OK);
+    assert_int_equal(qn_rerank_labels(e), 1);
+    assert_int_equal(qn_embed_pooling(e, QN_POOL_AUTO, &p, &err), QN_EUNSUPPORTED);
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++) {
+        float got;
+        size_t n;
+        assert_int_equal(qn_rerank(e, query, strlen(query), documents[i], strlen(documents[i]), &got, &n, &err), QN_OK);
+        double want = head_score(&t, m, roberta, query, documents[i]);
+        assert_int_equal(n, t.n);
+        worst = fmax(worst, fabs((double)got - want));
+        spread[0] = fmin(spread[0], want), spread[1] = fmax(spread[1], want);
+    }
+    print_message("figure: reranker (%s head): scores over %.2f..%.2f, at most %.1e from the formulas\n", roberta ? "RoBERTa's" : "BERT's", spread[0], spread[1], worst);
+    assert_true(spread[1] - spread[0] > 0.1);
+    assert_true(worst < 2e-4 * (spread[1] - spread[0]));
+    if (!roberta) { /* the planted fault: document and query in one segment */
+        float got;
+        assert_int_equal(qn_rerank(e, query, strlen(query), documents[0], strlen(documents[0]), &got, NULL, &err), QN_OK);
+        one_segment = true;
+        assert_true(fabs((double)got - head_score(&t, m, roberta, query, documents[0])) > 1e-3);
+        one_segment = false;
+    }
+    char *all = calloc(1, 4000);
+    memset(all, 'a', 3999);
+    for (int i = 1; i < 3999; i += 2)
+        all[i] = ' ';
+    float got;
+    assert_int_equal(qn_rerank(e, query, strlen(query), all, 3999, &got, NULL, &err), QN_ECONTEXT);
+    free(all);
+    qn_engine_close(e);
+    qn_model_close(m);
+    close_trip(&t);
+    return true;
+}
+
+static void test_rerankers(void **state)
+{
+    (void)state;
+    if (!reranker(false)) {
+        print_message("skipped: no bert.gguf\n");
+        skip();
+    }
+    assert_true(reranker(true));
+}
+
+/* ---- vectors ---- */
+
 static bool bert(const char *hf_arch, int offset)
 {
     static double got[16][512], by_erf[16][512];
@@ -288,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bert),
         cmocka_unit_test(test_nomic),
+        cmocka_unit_test(test_rerankers),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
