@@ -15,16 +15,21 @@ static int32_t first_token(const qn_model *m)
 static qn_status read_chunk(qn_engine *e, const int32_t *tokens, size_t n, int32_t first, qn_err *err)
 {
     bool whole = e->model->info.embedding_only;
+    size_t rows = whole ? n + 1 : (size_t)e->o.n_chunk, bytes;
+    float *hidden = NULL; /* asked for, so that the output matrix is met */
     qn_seq *s;
     qn_status st = qn__seq_open(&first, first >= 0, &s, err);
     if (st)
         return st;
+    if (!qn__mul(rows, (size_t)e->model->info.n_embd * sizeof *hidden, &bytes) || !(hidden = qn__alloc_aligned(bytes)))
+        st = qn__fail_mem(err, "importance matrix");
     for (size_t i = 0; !st && i < n; i++)
         st = qn__seq_push(s, tokens[i], err);
     while (!st && s->n_done < s->n_tokens) {
-        size_t left = s->n_tokens - s->n_done, most = whole ? left : (size_t)e->o.n_chunk;
-        st = qn__engine_advance(e, s, left < most ? left : most, 0, NULL, NULL, err);
+        size_t left = s->n_tokens - s->n_done, most = whole ? left : (size_t)e->o.n_chunk, k = left < most ? left : most;
+        st = qn__engine_advance(e, s, k, k, NULL, hidden, err);
     }
+    qn__free_aligned(hidden);
     qn__seq_close(e->pages, s);
     return st;
 }

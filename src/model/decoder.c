@@ -369,6 +369,9 @@ static void finish(qn_context *c, const qn_step *step, qn_rows x)
         }
         c->dev->ops->linear(c->dev, in, (qn_linear[]){{&d->w.cls_output, scores}}, 1);
     }
+    bool apart = d->w.output.rows > 0 && d->w.output.tensor != d->w.embed.tensor;
+    if (!step->logits && apart) /* whoever looks on sees what would be multiplied */
+        qn__observe(c->dev, (qn_linear[]){{&d->w.output, {0}}}, 1, (qn_seen){.x = g});
     if (!step->logits)
         return;
     qn_rows logits = qn__rows(step->logits, n, d->h.n_vocab);

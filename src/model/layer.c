@@ -80,6 +80,8 @@ static void attend_latent(qn_context *c, const qn_layer *l, int index, int n_run
     qn_rows compressed = k;
     compressed.cols = h->kv_lora;
     op->norm(c->dev, QN_NORM_RMS, &l->kv_a_norm, h->norm_eps, compressed, compressed);
+    if (l->kv_b.rows > 0) /* what it would be multiplied with, were it not absorbed */
+        qn__observe(c->dev, (qn_linear[]){{&l->kv_b, {0}}}, 1, (qn_seen){.x = compressed});
     op->take_heads(c->dev, k, 0, 0, v, 0, 0, h->kv_lora, 1);
     rotate(c, l, wide, own, h->nope, false);
     rotate(c, l, k, h->head_k, h->kv_lora, false);

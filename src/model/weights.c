@@ -205,6 +205,7 @@ static void split_latent(binder *b, int i, const qn_layer_shape *s, qn_layer *l)
     qn_weight both = matrix(b, i, "attn_kv_b", h->kv_lora, s->n_heads * per_head, QN_ALWAYS, QN_NEVER);
     if (b->status != QN_OK)
         return;
+    l->kv_b = both;
     size_t nope = (size_t)h->nope, lora = (size_t)h->kv_lora, heads = (size_t)s->n_heads;
     float *t = qn__arena_alloc(&b->w->arena, heads * nope * lora * sizeof *t);
     float *row = qn__arena_alloc(&b->w->arena, lora * sizeof *row);

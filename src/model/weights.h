@@ -35,6 +35,7 @@ typedef struct qn_layer {
     size_t kv_at;             /* KV heads of the layers before this one: where it starts in a page */
     /* latent attention: q = q_b(norm(q_a(x))) when q_a is there; k_b: heads x [kv_lora x nope], v_b: heads x [v x kv_lora] */
     qn_weight q_a, kv_a, k_b, v_b;
+    qn_weight kv_b; /* the older layout's matrix, from which k_b and v_b were made */
     qn_norm q_a_norm, kv_a_norm;
     /* recurrent. delta: in (q, k, v), z, alpha and beta (or both as ba); mamba2: in (z, x, B, C, dt). conv: [channels][taps] */
     qn_weight in, z, alpha, beta, ba, ssm_out;

@@ -135,6 +135,8 @@ static void sums(void **state)
         differs = differs || fabs((double)got[i] - want[i]) > 1e-4 * want[i];
     assert_true(differs);
     OK(qn__imatrix_get(m, name("output.weight"), 64, 1, got, &found, &err));
+    assert_false(found); /* tied: the embeddings are looked up */
+    OK(qn__imatrix_get(m, name("token_embd.weight"), 64, 1, got, &found, &err));
     assert_false(found);
     qn__imatrix_close(m);
     assert_int_equal(unlink(path), 0);
@@ -155,6 +157,8 @@ static void experts(void **state)
     const qn_gguf_tensor *down = qn__gguf_find(g, "blk.0.ffn_down_exps.weight.in_sum2");
     const qn_gguf_tensor *counts = qn__gguf_find(g, "blk.0.ffn_down_exps.weight.counts");
     const qn_gguf_tensor *router = qn__gguf_find(g, "blk.0.ffn_gate_inp.weight.in_sum2");
+    const qn_gguf_tensor *last = qn__gguf_find(g, "output.weight.counts"), *first = qn__gguf_find(g, "blk.0.attn_q.weight.counts");
+    assert_true(last && first && memcmp(last->data, first->data, 4) == 0); /* the output matrix meets every token as well */
     assert_true(gate && down && counts && router);
     size_t k = (size_t)gate->dims[0], n = (size_t)gate->dims[1], unmet = 0;
     assert_true(n > 1 && counts->dims[1] == n && down->dims[1] == n);
