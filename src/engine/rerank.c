@@ -41,7 +41,7 @@ static qn_status compose(const qn_engine *e, const char *query, size_t n_query, 
         n = put(all, n + n_q, end);
         if (!bert)
             n = put(all, n, t->sep >= 0 ? t->sep : end);
-        *second = n;
+        *second = bert ? n : 0;
         memcpy(all + n, d, n_d * sizeof *all);
         n = put(all, n + n_d, end);
         *ids = all;

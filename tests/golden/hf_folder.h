@@ -735,6 +735,35 @@ static inline void hf_write_tokenizer(const hf_folder *f, const qn_gguf *g, cons
     free(v.text);
 }
 
+/* A unigram vocabulary: enough to tell a sum of scores from a longest piece. */
+static const struct hf_piece {
+    const char *text;
+    double score;
+    int type;
+} hf_pieces[] = {{"<s>", 0, 3}, {"<pad>", 0, 3}, {"</s>", 0, 3}, {"<unk>", 0, 2}, {"\xE2\x96\x81he", -2, 1}, {"llo", -2.5, 1}, {"\xE2\x96\x81hello", -5, 1},
+    {"e", -3.5, 1}, {"l", -4, 1}, {"o", -4, 1}, {"\xE2\x96\x81", -3.2, 1}};
+enum { HF_PIECES = sizeof hf_pieces / sizeof *hf_pieces };
+
+/* A tokenizer.json of it; its map of characters is empty. */
+static inline void hf_write_unigram(const char *dir)
+{
+    json_t *vocab = json_array(), *added = json_array();
+    for (int i = 0; i < HF_PIECES; i++) {
+        json_array_append_new(vocab, json_pack("[sf]", hf_pieces[i].text, hf_pieces[i].score));
+        if (i < 4)
+            json_array_append_new(added, json_pack("{s:i,s:s,s:b}", "id", i, "content", hf_pieces[i].text, "special", 1));
+    }
+    json_t *t = json_pack("{s:o,s:{s:s,s:s},s:{s:s,s:[{s:s},{s:s,s:s,s:b}]},s:{s:s,s:[{s:{s:s}},{s:{s:s}},{s:{s:s}}]},s:{s:s,s:i,s:o}}", "added_tokens", added,
+                          "normalizer", "type", "Precompiled", "precompiled_charsmap", "AAAAAGEA",
+                          "pre_tokenizer", "type", "Sequence", "pretokenizers", "type", "WhitespaceSplit", "type", "Metaspace", "replacement", "\xE2\x96\x81", "add_prefix_space", 1,
+                          "post_processor", "type", "TemplateProcessing", "single", "SpecialToken", "id", "<s>", "Sequence", "id", "A", "SpecialToken", "id", "</s>",
+                          "model", "type", "Unigram", "unk_id", 3, "vocab", vocab);
+    char path[400];
+    (void)snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    json_dump_file(t, path, 0);
+    json_decref(t);
+}
+
 /* ---- all of it ---- */
 
 /* `dir` must be there and empty. The caller may change f->config and call hf_write_config again. */

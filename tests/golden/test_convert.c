@@ -406,13 +406,6 @@ static void test_vocabularies(void **state)
 
 /* ---- unigram ---- */
 
-static const struct piece {
-    const char *text;
-    double score;
-    int type;
-} pieces[] = {{"<s>", 0, 3}, {"<pad>", 0, 3}, {"</s>", 0, 3}, {"<unk>", 0, 2}, {"\xE2\x96\x81he", -2, 1}, {"llo", -2.5, 1}, {"\xE2\x96\x81hello", -5, 1},
-    {"e", -3.5, 1}, {"l", -4, 1}, {"o", -4, 1}, {"\xE2\x96\x81", -3.2, 1}};
-enum { N_PIECES = sizeof pieces / sizeof *pieces };
 /* A map of no characters: the size of its trie (0) and one string. */
 static const unsigned char no_map[6] = {0, 0, 0, 0, 'a', 0};
 
@@ -425,42 +418,22 @@ static void put_file(const char *dir, const char *name, const void *data, size_t
     (void)fclose(f);
 }
 
-static void unigram_json(const char *dir)
-{
-    json_t *vocab = json_array(), *added = json_array();
-    for (int i = 0; i < N_PIECES; i++) {
-        json_array_append_new(vocab, json_pack("[sf]", pieces[i].text, pieces[i].score));
-        if (i < 4)
-            json_array_append_new(added, json_pack("{s:i,s:s,s:b}", "id", i, "content", pieces[i].text, "special", 1));
-    }
-    json_t *t = json_pack("{s:o,s:{s:s,s:s},s:{s:s,s:[{s:s},{s:s,s:s,s:b}]},s:{s:s,s:[{s:{s:s}},{s:{s:s}},{s:{s:s}}]},s:{s:s,s:i,s:o}}", "added_tokens", added,
-                          "normalizer", "type", "Precompiled", "precompiled_charsmap", "AAAAAGEA",
-                          "pre_tokenizer", "type", "Sequence", "pretokenizers", "type", "WhitespaceSplit", "type", "Metaspace", "replacement", "\xE2\x96\x81", "add_prefix_space", 1,
-                          "post_processor", "type", "TemplateProcessing", "single", "SpecialToken", "id", "<s>", "Sequence", "id", "A", "SpecialToken", "id", "</s>",
-                          "model", "type", "Unigram", "unk_id", 3, "vocab", vocab);
-    assert_non_null(t);
-    char *s = json_dumps(t, 0);
-    put_file(dir, "tokenizer.json", s, strlen(s));
-    free(s);
-    json_decref(t);
-}
-
 /* SentencePiece's own file: pieces, a trainer's and a normaliser's description. */
 static void unigram_model(const char *dir)
 {
     qn_buf all = {0};
-    for (int i = 0; i < N_PIECES; i++) {
-        float score = (float)pieces[i].score;
-        size_t n = strlen(pieces[i].text);
+    for (int i = 0; i < HF_PIECES; i++) {
+        float score = (float)hf_pieces[i].score;
+        size_t n = strlen(hf_pieces[i].text);
         hf_varint(&all, 1 << 3 | 2);
         hf_varint(&all, 2 + n + 5 + 2);
         hf_varint(&all, 1 << 3 | 2);
         hf_varint(&all, n);
-        qn__buf_put(&all, pieces[i].text, n);
+        qn__buf_put(&all, hf_pieces[i].text, n);
         hf_varint(&all, 2 << 3 | 5);
         qn__buf_put(&all, &score, 4);
         hf_varint(&all, 3 << 3);
-        hf_varint(&all, (uint64_t)pieces[i].type);
+        hf_varint(&all, (uint64_t)hf_pieces[i].type);
     }
     qn__buf_put(&all, "\x12\x02\x18\x01", 4); /* model_type: unigram */
     qn__buf_put(&all, "\x1A\x0A\x12\x06", 4); /* normalizer_spec: the map, and the prefix said */
@@ -492,7 +465,7 @@ static void test_unigram(void **state)
         (void)snprintf(path, sizeof path, "%s/tokenizer.json", dir);
         (void)unlink(path);
         put_file(dir, "tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"unk_token\":\"<unk>\"}", 58);
-        (way ? unigram_model : unigram_json)(dir);
+        (way ? unigram_model : hf_write_unigram)(dir);
         convert(dir, out, &r);
         assert_int_equal(qn__gguf_open(out, &got, NULL), QN_OK);
         const qn_gguf_kv *map = qn__gguf_kv(got, "tokenizer.ggml.precompiled_charsmap");

@@ -247,18 +247,22 @@ static double head_score(trip *t, qn_model *m, bool roberta, const char *query, 
     double pooled[FW_WIDTH], score;
     fw_mat w, b;
     t->n = t->rows = 0;
-    t->prompt[t->n++] = 2; /* [CLS] */
+    const int32_t end = roberta ? 2 : 3; /* </s> or [SEP] */
+    t->prompt[t->n++] = roberta ? 0 : 2; /* <s> or [CLS] */
     assert_int_equal(qn_tokenize(m, query, strlen(query), false, QN_BOS_NO, &ids, &n, &err), QN_OK);
     for (size_t i = 0; i < n; i++)
         t->prompt[t->n++] = ids[i];
     qn_free(ids);
-    t->prompt[t->n++] = 3; /* [SEP] */
-    second = t->n;
+    t->prompt[t->n++] = end;
+    if (roberta)
+        t->prompt[t->n++] = end; /* twice, and one segment */
+    else
+        second = t->n;
     assert_int_equal(qn_tokenize(m, document, strlen(document), false, QN_BOS_NO, &ids, &n, &err), QN_OK);
     for (size_t i = 0; i < n; i++)
         t->prompt[t->n++] = ids[i];
     qn_free(ids);
-    t->prompt[t->n++] = 3;
+    t->prompt[t->n++] = end;
     t->w.n = t->n;
     forward_bert(t, roberta ? 2 : 0, false, none);
     second = 0;
@@ -273,7 +277,7 @@ static double head_score(trip *t, qn_model *m, bool roberta, const char *query, 
 
 static bool reranker(bool roberta)
 {
-    static const char query[] = "the one", *const documents[] = {"a thing of the other", "the one and the other", "", "0123 x"};
+    static const char query[] = "hello one", *const documents[] = {"a thing of the other", "hello he and the other", "", "hello x"};
     double worst = 0, spread[2] = {1e9, -1e9};
     trip t;
     qn_convert_options o;
@@ -294,7 +298,12 @@ static bool reranker(bool roberta)
     t.w.eps = 0.001;
     hf_write_weights(&t.f, &(hf_options){0});
     hf_write_config(&t.f);
-    hf_write_tokenizer(&t.f, t.g, &(hf_options){0});
+    if (roberta) {
+        hf_write_unigram(t.dir);
+        write_json(&t, "tokenizer_config.json", json_pack("{s:s,s:s,s:s,s:s,s:s}", "bos_token", "<s>", "eos_token", "</s>", "unk_token", "<unk>", "sep_token", "</s>", "cls_token", "<s>"));
+    } else {
+        hf_write_tokenizer(&t.f, t.g, &(hf_options){0});
+    }
     qn_convert_options_init(&o);
     o.in = t.dir, o.out = t.out;
     if (qn_convert(&o, &r, &err) != QN_OK || qn_model_open(t.out, QN_OPEN_FULL, &m, &err) != QN_OK)
