@@ -146,6 +146,7 @@ struct qn_ir {
     size_t work; /* steps left for automata made while building */
     qn_err err;  /* the first failure */
     void *json;  /* grammar_json.c's shared pieces */
+    uint32_t n_schemas;
 };
 
 /* Remember a failure; always -1. */

@@ -119,7 +119,7 @@ static inline int vocab_walk(const qn_grammar *g, uint64_t seed, int tokens, boo
     *ended = false;
     if (qn__matcher_open(g, &m, &err))
         return -1;
-    for (int step = 0; step < tokens * 4 && !*ended && bad >= 0; step++) {
+    for (int step = 0; step < tokens * 20 && !*ended && bad >= 0; step++) {
         const uint32_t *mask;
         int32_t allowed[VOCAB_N], n = 0;
         if (qn__matcher_mask(m, &mask, &err)) {
@@ -130,7 +130,7 @@ static inline int vocab_walk(const qn_grammar *g, uint64_t seed, int tokens, boo
             bool bit = mask[id >> 5] >> (id & 31) & 1;
             if (bit)
                 allowed[n++] = id;
-            if (!compare)
+            if (!compare || step > tokens * 2)
                 continue;
             bool took = qn__matcher_accept(m, id);
             if (took)

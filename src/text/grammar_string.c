@@ -1,0 +1,282 @@
+/* grammar_string.c - JSON Schema: strings. Lengths alone are a counter; patterns and formats are automata, crossed with each
+ * other and with lengths where they do not imply them. */
+#include "text/grammar_schema.h"
+
+enum { LENGTH_MAX = 4000 }; /* a length that is crossed with a pattern: each is a state */
+
+#define H "[0-9a-fA-F]"
+#define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+#define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+#define DATE                                                                                                             \
+    "([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|" \
+    "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)"
+#define TIME "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+#define IPV6                                                                                                                  \
+    "((" H "{1,4}:){7}" H "{1,4}|(" H "{1,4}:){1,7}:|(" H "{1,4}:){1,6}:" H "{1,4}|(" H "{1,4}:){1,5}(:" H "{1,4}){1,2}|(" H \
+    "{1,4}:){1,4}(:" H "{1,4}){1,3}|(" H "{1,4}:){1,3}(:" H "{1,4}){1,4}|(" H "{1,4}:){1,2}(:" H "{1,4}){1,5}|" H             \
+    "{1,4}:(:" H "{1,4}){1,6}|:((:" H "{1,4}){1,7}|:))"
+#define UNRESERVED "[A-Za-z0-9._~!$&'()*+,;=:@-]|%" H "{2}"
+
+/* Formats that are held to. What matches is valid by the standard; not all that is valid matches (quoted mail names, leap
+ * seconds, addresses with a zone). Other formats are annotations. */
+static const struct {
+    const char *name, *regex;
+} formats[] = {
+    {"date", DATE},
+    {"time", TIME},
+    {"date-time", DATE "[Tt]" TIME},
+    {"uuid", H "{8}-" H "{4}-" H "{4}-" H "{4}-" H "{12}"},
+    {"ipv4", OCTET "(\\." OCTET "){3}"},
+    {"ipv6", IPV6},
+    {"hostname", LABEL "(\\." LABEL "){0,3}"},
+    {"email", "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" LABEL "(\\." LABEL "){0,3}"},
+    {"uri", "[a-zA-Z][a-zA-Z0-9+.-]*:(//(" LABEL "(\\." LABEL "){0,3})(:[0-9]{1,5})?(/(" UNRESERVED ")*)*|/?(" UNRESERVED ")+(/(" UNRESERVED
+            ")*)*)(\\?(" UNRESERVED "|[/?])*)?(#(" UNRESERVED "|[/?])*)?"},
+    {"json-pointer", "(/([^~/]|~0|~1)*)*"},
+    {"duration", "P([0-9]{1,4}W|([0-9]{1,4}Y([0-9]{1,4}M([0-9]{1,4}D)?)?|[0-9]{1,4}M([0-9]{1,4}D)?|[0-9]{1,4}D)(T([0-9]{1,4}H([0-9]{1,4}M([0-9]{1,4}S)?)?|[0-9]{1,4}M([0-9]{1,4}S)?|[0-9]{1,4}S))?"
+                 "|T([0-9]{1,4}H([0-9]{1,4}M([0-9]{1,4}S)?)?|[0-9]{1,4}M([0-9]{1,4}S)?|[0-9]{1,4}S))"},
+};
+
+typedef struct strings { /* what a conjunction says of strings */
+    uint32_t min, max;
+    struct {
+        const char *regex, *path;
+        bool search;
+    } p[16];
+    size_t n;
+} strings;
+
+static bool gather(qn_schema *c, const qn_conj *k, strings *s)
+{
+    *s = (strings){.max = UINT32_MAX};
+    for (size_t i = 0; i < k->n; i++) {
+        const qn_schema_part *p = &k->v[i];
+        bool have;
+        uint32_t v;
+        if (!qn__schema_count(c, p, "minLength", &have, &v))
+            return false;
+        s->min = have && v > s->min ? v : s->min;
+        if (!qn__schema_count(c, p, "maxLength", &have, &v))
+            return false;
+        s->max = have && v < s->max ? v : s->max;
+        for (int f = 0; f < 2; f++) {
+            const char *key = f ? "format" : "pattern", *text = json_string_value(qn__part_get(p, key));
+            bool search = !f;
+            if (!qn__part_get(p, key) || qn__part_ignores(p, key))
+                continue;
+            if (!text)
+                return qn__schema_fail(c, QN_EFORMAT, p->path, key, "a text is expected") >= 0;
+            if (f) {
+                const char *regex = NULL;
+                for (size_t j = 0; j < sizeof formats / sizeof *formats; j++)
+                    if (!strcmp(text, formats[j].name))
+                        regex = formats[j].regex;
+                if (!regex)
+                    continue;
+                text = regex;
+            }
+            if (s->n == 16)
+                return qn__schema_fail(c, QN_ELIMIT, p->path, key, "more than 16 patterns hold at one place") >= 0;
+            s->p[s->n].regex = text;
+            s->p[s->n].search = search;
+            s->p[s->n++].path = qn__schema_path(c, p->path, key);
+        }
+    }
+    return true;
+}
+
+static qn_node regex(qn_schema *c, const strings *s, size_t i)
+{
+    return qn__regex_node(c->ir, s->p[i].regex, strlen(s->p[i].regex), true, s->p[i].search, s->p[i].path);
+}
+
+/* *to becomes `*to op other`; other is freed. */
+static bool cross(qn_schema *c, qn_fa *to, qn_fa *other, qn_fa_op op, const char *path)
+{
+    qn_fa both = {0};
+    qn_err err = {0};
+    if (qn__fa_product(to, other, op, &c->ir->work, path, &both, &err)) {
+        (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
+        qn__fa_free(other);
+        return false;
+    }
+    qn__fa_free(other);
+    qn__fa_free(to);
+    *to = both;
+    return true;
+}
+
+/* The automaton of s, which has at least one pattern. */
+static bool automaton(qn_schema *c, const strings *s, qn_fa *out)
+{
+    qn_err err = {0};
+    const char *path = s->p[0].path;
+    *out = (qn_fa){0};
+    for (size_t i = 0; i < s->n; i++) {
+        qn_fa f = {0};
+        if (!qn__regex_fa(c->ir, regex(c, s, i), s->p[i].path, &f))
+            goto bad;
+        if (i == 0)
+            *out = f;
+        else if (!cross(c, out, &f, QN_FA_AND, s->p[i].path))
+            goto bad;
+    }
+    if (!qn__fa_empty(out) && (s->min || s->max != UINT32_MAX)) {
+        uint32_t least, most;
+        qn_fa any = {0};
+        if (qn__fa_lengths(out, &least, &most, &err)) {
+            (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
+            goto bad;
+        }
+        uint32_t min = least >= s->min ? 0 : s->min, max = most <= s->max ? UINT32_MAX : s->max;
+        if (!min && max == UINT32_MAX)
+            return true;
+        if (min > LENGTH_MAX || (max != UINT32_MAX && max > LENGTH_MAX)) {
+            (void)qn__schema_fail(c, QN_EUNSUPPORTED, path, NULL, "a pattern together with a length of more than 4000 characters is not supported");
+            goto bad;
+        }
+        if (qn__fa_any(min, max, &any, &err)) {
+            (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
+            goto bad;
+        }
+        if (!cross(c, out, &any, QN_FA_AND, path))
+            goto bad;
+    }
+    return true;
+bad:
+    qn__fa_free(out);
+    return false;
+}
+
+qn_node qn__schema_string(qn_schema *c, const qn_conj *k)
+{
+    strings s;
+    qn_ir *ir = c->ir;
+    qn_node body;
+    if (!gather(c, k, &s))
+        return -1;
+    if (s.min > s.max)
+        return qn__ir_alt(ir, NULL, 0);
+    if (!s.n)
+        return qn__json_string(ir, s.min, s.max);
+    if (s.n == 1 && s.min == 0 && s.max == UINT32_MAX) {
+        body = regex(c, &s, 0);
+    } else {
+        qn_fa f;
+        if (!automaton(c, &s, &f))
+            return -1;
+        body = qn__ir_fa(ir, &f, true);
+    }
+    return body < 0 ? -1 : qn__schema_share(c, QN_SEQ(ir, qn__ir_puts(ir, "\""), body, qn__json_quote(ir)));
+}
+
+/* The automaton of some texts. */
+static bool of_texts(qn_schema *c, json_t *list, qn_fa *out)
+{
+    qn_nfa a = {.limit = QN_GRAMMAR_STATES_MAX / 4};
+    int32_t start = qn__nfa_node(&a), end = qn__nfa_node(&a);
+    json_t *v;
+    size_t i;
+    qn_err err = {0};
+    json_array_foreach(list, i, v)
+    {
+        const char *s = json_string_value(v);
+        size_t n = json_string_length(v);
+        int32_t at = start, cp;
+        if (!s)
+            continue;
+        for (size_t p = 0; p < n && !a.failed;) {
+            p += qn__utf8_decode(s + p, n - p, &cp);
+            int32_t to = qn__nfa_node(&a);
+            qn__nfa_step(&a, at, (uint32_t)cp, (uint32_t)cp, to);
+            at = to;
+        }
+        qn__nfa_eps(&a, at, end);
+    }
+    qn_status st = qn__nfa_determinise(&a, start, end, &c->ir->work, "schema", out, &err);
+    if (!st)
+        st = qn__fa_trim(out, &err);
+    qn__nfa_free(&a);
+    if (st) {
+        qn__fa_free(out);
+        (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
+    }
+    return !st;
+}
+
+bool qn__schema_names_fa(qn_schema *c, json_t *list, qn_fa *out)
+{
+    return of_texts(c, list, out);
+}
+
+bool qn__schema_cross(qn_schema *c, qn_fa *to, qn_fa *other, bool minus, const char *path)
+{
+    return cross(c, to, other, minus ? QN_FA_MINUS : QN_FA_AND, path);
+}
+
+bool qn__schema_pattern_fa(qn_schema *c, const char *pattern, const char *path, qn_fa *out)
+{
+    return qn__regex_fa(c->ir, qn__regex_node(c->ir, pattern, strlen(pattern), true, true, path), path, out);
+}
+
+bool qn__schema_string_fa(qn_schema *c, const qn_conj *k, qn_fa *out, bool *any)
+{
+    strings s;
+    qn_conj flat;
+    qn_err err = {0};
+    *any = false;
+    *out = (qn_fa){0};
+    if (!qn__schema_flatten(c, k, &flat))
+        return false;
+    if (flat.never || !(qn__schema_types(&flat) & QN_T_STR))
+        return true;
+    if (!gather(c, &flat, &s))
+        return false;
+    bool first = true;
+    for (size_t i = 0; i < flat.n; i++) {
+        const qn_schema_part *p = &flat.v[i];
+        json_t *e = qn__part_get(p, "enum"), *v = qn__part_get(p, "const"), *one = NULL;
+        if (qn__part_get(p, "anyOf") || qn__part_get(p, "oneOf"))
+            return qn__schema_fail(c, QN_EUNSUPPORTED, p->path, NULL, "unions are not supported for names of properties") >= 0;
+        if (v)
+            e = one = json_pack("[O]", v);
+        if (!e)
+            continue;
+        qn_fa f = {0};
+        bool ok = of_texts(c, e, &f);
+        json_decref(one);
+        if (!ok)
+            return false;
+        if (first)
+            *out = f;
+        else if (!cross(c, out, &f, QN_FA_AND, p->path))
+            return false;
+        first = false;
+    }
+    if (s.n) {
+        qn_fa f = {0};
+        if (!automaton(c, &s, &f))
+            return false;
+        if (first)
+            *out = f;
+        else if (!cross(c, out, &f, QN_FA_AND, flat.v[0].path))
+            return false;
+    } else if (s.min || s.max != UINT32_MAX || first) {
+        if (first && !s.min && s.max == UINT32_MAX) {
+            *any = true;
+            return true;
+        }
+        if (s.min > LENGTH_MAX || (s.max != UINT32_MAX && s.max > LENGTH_MAX))
+            return qn__schema_fail(c, QN_EUNSUPPORTED, flat.v[0].path, NULL, "names of more than 4000 characters are not supported") >= 0;
+        qn_fa f = {0};
+        if (s.min <= s.max && qn__fa_any(s.min, s.max, &f, &err)) {
+            (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
+            return false;
+        }
+        if (first)
+            *out = f;
+        else if (!cross(c, out, &f, QN_FA_AND, flat.v[0].path))
+            return false;
+    }
+    return true;
+}
