@@ -368,8 +368,6 @@ typedef struct qn_tools_options {
     const char *name;       /* NAMED */
     bool single;            /* one call at most */
     bool unconstrained;     /* no grammar: output is only taken apart */
-    const char *prompt;     /* the rendered prompt: whether it ends inside its reasoning decides what may come first; or NULL */
-    size_t n_prompt;
     const char *dialect;    /* NULL: found from the model's template */
 } qn_tools_options;
 
@@ -377,8 +375,8 @@ typedef struct qn_tools_options {
 QN_API qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools **out, qn_err *err);
 QN_API void qn_tools_close(qn_tools *t);
 /* What the model's output must match so that each call in it parses and conforms: borrowed; NULL when nothing need be
- * constrained (NONE). */
-QN_API const qn_grammar *qn_tools_grammar(const qn_tools *t);
+ * constrained (NONE). prompt: the rendered prompt; whether it ends inside its reasoning decides what may come first. */
+QN_API const qn_grammar *qn_tools_grammar(const qn_tools *t, const char *prompt, size_t n_prompt);
 QN_API const char *qn_tools_dialect(const qn_tools *t);
 
 /* Takes a model's output apart as it streams: reasoning, text, calls. What looks like a call and cannot be read as one is text; a call

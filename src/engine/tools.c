@@ -8,7 +8,10 @@
 
 struct qn_tools {
     qn_calls *calls;
-    qn_grammar *grammar; /* NULL: output is not held to anything */
+    /* Of prompts that end outside of reasoning, then of those that end inside each form of it; all NULL: nothing is constrained. */
+    qn_grammar *grammar[1 + QN_MAX_THINKING];
+    qn_thinking thinking[QN_MAX_THINKING]; /* what the template mentions */
+    size_t n_thinking;
 };
 
 struct qn_reply {
@@ -46,6 +49,45 @@ out:
     return st;
 }
 
+#ifdef QN_CALLS_GRAMMAR
+static qn_status compile_one(const qn_model *m, const qn_tools_options *o, qn_tools *t, int inside, qn_err *err)
+{
+    qn_ir *ir = NULL;
+    qn_calls_want want = {.required = o->choice == QN_TOOLS_REQUIRED || o->choice == QN_TOOLS_NAMED,
+                          .single = o->single,
+                          .only = o->choice == QN_TOOLS_NAMED ? o->name : NULL,
+                          .thinking = t->thinking,
+                          .n_thinking = t->n_thinking,
+                          .inside = inside};
+    qn_status st = qn__ir_open(m->tokenizer, &ir, err);
+    if (!st)
+        st = qn__calls_grammar(t->calls, &want, m->tokenizer, ir, err);
+    if (!st)
+        st = qn__grammar_compile(ir, m->tokenizer, &t->grammar[inside + 1], err);
+    if (ir)
+        qn__ir_close(ir);
+    return st;
+}
+
+static qn_status compile(const qn_model *m, const qn_tools_options *o, qn_tools *t, qn_err *err)
+{
+    qn_slice source = qn__model_template(m);
+    qn_thinking all[QN_MAX_THINKING];
+    size_t n = qn__thinking_of(source.p, source.n, all);
+    qn_status st = QN_OK;
+    /* <think> always counts in what is read, but is let in only where the template knows it. */
+    for (size_t i = 0; i < n; i++)
+        if (i > 0 || (source.p && memmem(source.p, source.n, "think>", 6)))
+            t->thinking[t->n_thinking++] = all[i];
+    bool headers = t->calls->dialect->form == QN_FORM_CHANNELS || t->calls->dialect->form == QN_FORM_RECIPIENT;
+    for (int i = -1; i < (headers ? 0 : (int)t->n_thinking) && !st; i++)
+        st = compile_one(m, o, t, i, err);
+    t->calls->exact = !st;
+    return st;
+}
+
+#endif
+
 qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools **out, qn_err *err)
 {
     qn_status st;
@@ -66,6 +108,10 @@ qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools *
     st = detect(m, t->calls, o->dialect, err);
     if (o->choice == QN_TOOLS_NONE)
         t->calls->n_tools = 0; /* what looks like a call is text */
+#ifdef QN_CALLS_GRAMMAR
+    if (!st && t->calls->n_tools && m->tokenizer && !o->unconstrained)
+        st = compile(m, o, t, err);
+#endif
 out:
     if (st)
         qn_tools_close(t);
@@ -78,13 +124,17 @@ void qn_tools_close(qn_tools *t)
 {
     if (!t)
         return;
+    for (size_t i = 0; i < sizeof t->grammar / sizeof *t->grammar; i++)
+        if (t->grammar[i])
+            qn__grammar_drop(t->grammar[i]);
     qn__calls_close(t->calls);
     qn_free(t);
 }
 
-const qn_grammar *qn_tools_grammar(const qn_tools *t)
+const qn_grammar *qn_tools_grammar(const qn_tools *t, const char *prompt, size_t n_prompt)
 {
-    return t->grammar;
+    int inside = prompt ? qn__thinking_open_in(t->thinking, t->n_thinking, prompt, n_prompt) : -1;
+    return t->grammar[inside + 1] ? t->grammar[inside + 1] : t->grammar[0];
 }
 
 const char *qn_tools_dialect(const qn_tools *t)

@@ -163,6 +163,12 @@ static void each_dialect(void **state)
           "C0[run]A0[{\"cmd\": \"ls\"}]E0");
     check("gigachat", "<|function_call|>{\"name\": \"run\", \"arguments\": {\"cmd\": \"ls\"}}", "C0[run]A0[{\"cmd\": \"ls\"}]E0");
     check("firefunction", " functools[{\"name\": \"run\", \"arguments\": {\"cmd\": \"ls\"}}]", "C0[run]A0[{\"cmd\": \"ls\"}]E0");
+    check("gemma4", "<|tool_call>call:run{cmd:<|\"|>a, {b} \"c\" <|x<|\"|>,l:[1,<|\"|>x<|\"|>,{},[]],n:-7,o:None,ok:true}<tool_call|>"
+                    "<|tool_call>call:now{}<tool_call|>",
+          "C0[run]A0[{\"cmd\": \"a, {b} \\\"c\\\" <|x\", \"l\": [1, \"x\", {}, []], \"n\": -7, \"o\": null, \"ok\": true}]E0"
+          "C1[now]A1[{}]E1");
+    check("gemma4", "<|tool_call>call:run{cmd:<|\"|>a", "C0[run]A0[{\"cmd\": \"a]");
+    check("gemma4", "<|tool_call>call:run{cmd}", "C0[run]A0[{]T[cmd}]");
     check("json", "{\"name\": \"run\", \"arguments\": {\"cmd\": \"ls\"}}", "C0[run]A0[{\"cmd\": \"ls\"}]E0");
 }
 

@@ -147,7 +147,7 @@ const qn_grammar *api_forms_grammar(const api_ask *a)
 {
     if (!a->form)
         return NULL;
-    return a->form->grammar ? a->form->grammar : qn_tools_grammar(a->form->tools);
+    return a->form->grammar ? a->form->grammar : qn_tools_grammar(a->form->tools, a->rendered, a->n_rendered);
 }
 
 /* ---- parts ---- */

@@ -191,6 +191,12 @@ static unsigned types_of(const json_t *root, const json_t *s, int *budget)
     return types;
 }
 
+unsigned qn__tool_schema_types(const json_t *root, const json_t *s)
+{
+    int budget = 1000;
+    return types_of(root, s, &budget);
+}
+
 unsigned qn__tool_types(const qn_tool *t, const char *key, size_t n, bool *known)
 {
     *known = false;

@@ -11,7 +11,7 @@ static const qn_dialect *const all[] = {
     &qn__dialect_kimi,       &qn__dialect_minimax,       &qn__dialect_apertus,     &qn__dialect_apriel,
     &qn__dialect_phi4,       &qn__dialect_granite,       &qn__dialect_gigachat,    &qn__dialect_gigachat_role,
     &qn__dialect_firefunction, &qn__dialect_functionary, &qn__dialect_functionary_recipient,
-    &qn__dialect_llama3_python, &qn__dialect_llama3,     &qn__dialect_json,
+    &qn__dialect_gemma, &qn__dialect_llama3_python, &qn__dialect_llama3,     &qn__dialect_json,
 };
 
 const qn_dialect *qn__dialect(size_t i)

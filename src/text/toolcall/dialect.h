@@ -19,6 +19,7 @@ typedef enum qn_call_form {
     QN_FORM_NAMED,    /* NAME marker {...} */
     QN_FORM_PARAMS,   /* NAME, then each argument between tags of its own */
     QN_FORM_CHANNELS, /* messages with headers: <|channel|>commentary to=functions.NAME<|message|>{...} */
+    QN_FORM_TERSE,    /* NAME{key:value,...}: JSON but for bare keys and quotes of its own */
     QN_FORM_RECIPIENT /* >>>NAME\n{...} and >>>all\ntext */
 } qn_call_form;
 
@@ -85,6 +86,6 @@ extern const qn_dialect qn__dialect_hermes, qn__dialect_qwen3_coder, qn__dialect
     qn__dialect_deepseek_v4, qn__dialect_cohere, qn__dialect_cohere_action, qn__dialect_harmony, qn__dialect_glm, qn__dialect_granite,
     qn__dialect_functionary, qn__dialect_functionary_recipient, qn__dialect_kimi, qn__dialect_minimax, qn__dialect_phi4,
     qn__dialect_apertus, qn__dialect_apriel, qn__dialect_gigachat, qn__dialect_gigachat_role, qn__dialect_firefunction,
-    qn__dialect_json;
+    qn__dialect_json, qn__dialect_gemma;
 
 #endif

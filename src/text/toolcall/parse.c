@@ -399,6 +399,7 @@ static void run(qn_parse *p, bool final)
         case S_AFTER: s = qn__parse_after(p, final); break;
         case S_KEY: s = qn__parse_key(p, final); break;
         case S_VALUE: s = qn__parse_value(p, final); break;
+        case S_TERSE: s = qn__parse_terse(p, final); break;
         case S_CHANNEL: s = qn__parse_channel(p, final); break;
         case S_BODY: s = qn__parse_body(p, final); break;
         }

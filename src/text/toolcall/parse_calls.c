@@ -217,6 +217,7 @@ parse_step qn__parse_head(qn_parse *p, bool final)
     p->head_tried = c.n;
     bool ok = p->d->form == QN_FORM_OBJECT  ? head_object(p, &c, &h)
               : p->d->form == QN_FORM_NAMED ? head_named(p, &c, &h)
+              : p->d->form == QN_FORM_TERSE ? qn__parse_terse_head(p, &c, &h.name)
                                             : qn__parse_params_head(p, &c, &h.name);
     if (!ok && c.more && !final && c.n <= MAX_HEAD)
         return STEP_MORE;
@@ -243,6 +244,11 @@ parse_step qn__parse_head(qn_parse *p, bool final)
     if (h.no_args) {
         qn__parse_emit(p, QN_PART_ARGUMENTS, p->value.data, p->value.n);
         p->state = S_TAIL;
+    }
+    if (p->d->form == QN_FORM_TERSE) {
+        qn__parse_emit(p, QN_PART_ARGUMENTS, "{", 1);
+        qn__parse_terse_begin(p);
+        p->state = S_TERSE;
     }
     if (p->d->form == QN_FORM_PARAMS) {
         qn__parse_emit(p, QN_PART_ARGUMENTS, "{", 1);

@@ -16,7 +16,7 @@
 
 enum { MAX_HEAD = 65536, MAX_TOKEN = 512, MAX_BLANK = 256, MAX_MARKS = 40 };
 
-typedef enum { S_TEXT, S_REASON, S_HEAD, S_ARGS, S_TAIL, S_AFTER, S_KEY, S_VALUE, S_CHANNEL, S_BODY } parse_state;
+typedef enum { S_TEXT, S_REASON, S_HEAD, S_ARGS, S_TAIL, S_AFTER, S_KEY, S_VALUE, S_TERSE, S_CHANNEL, S_BODY } parse_state;
 typedef enum { M_THINK, M_CALL, M_DROP } mark_kind;
 typedef enum { STEP_MORE, STEP_AGAIN } parse_step;
 
@@ -98,6 +98,11 @@ parse_step qn__parse_key(qn_parse *p, bool final);
 parse_step qn__parse_value(qn_parse *p, bool final);
 parse_step qn__parse_channel(qn_parse *p, bool final);
 parse_step qn__parse_body(qn_parse *p, bool final);
+parse_step qn__parse_terse(qn_parse *p, bool final);
+void qn__parse_terse_begin(qn_parse *p);
+bool qn__parse_terse_head(const qn_parse *p, cursor *c, qn_slice *name);
+/* Text without quotes as the JSON value that it spells, of one of p->types; else as a string. */
+void qn__parse_loose_value(qn_parse *p, qn_slice text, qn_buf *out);
 /* PARAMS: the head behind its opening. */
 bool qn__parse_params_head(qn_parse *p, cursor *c, qn_slice *name);
 

@@ -187,9 +187,8 @@ static bool value_end_at(const qn_parse *p, cursor *c, bool final)
     return final && c->more;
 }
 
-static qn_slice trimmed(const qn_buf *b)
+static qn_slice trimmed(qn_slice s)
 {
-    qn_slice s = {b->data ? b->data : "", b->n};
     while (s.n && memchr(" \n\t\r", s.p[0], 4))
         s.p++, s.n--;
     while (s.n && memchr(" \n\t\r", s.p[s.n - 1], 4))
@@ -218,14 +217,13 @@ static unsigned type_of_text(qn_slice s)
     }
 }
 
-/* The text of a value that need not be a string, as JSON. */
-static void put_value(qn_parse *p, qn_buf *out)
+void qn__parse_loose_value(qn_parse *p, qn_slice text, qn_buf *out)
 {
     static const struct {
         const char *text, *json;
         unsigned type;
     } words[] = {{"True", "true", QN_TYPE_BOOLEAN}, {"False", "false", QN_TYPE_BOOLEAN}, {"None", "null", QN_TYPE_NULL}};
-    qn_slice s = trimmed(&p->value);
+    qn_slice s = trimmed(text);
     for (size_t i = 0; i < 3; i++)
         if ((p->types & words[i].type) && s.n == strlen(words[i].text) && memcmp(s.p, words[i].text, s.n) == 0) {
             qn__buf_puts(out, words[i].json);
@@ -238,7 +236,7 @@ static void put_value(qn_parse *p, qn_buf *out)
         qn__parse_json_clean(&scan, out, s.p, s.n);
     } else {
         qn__buf_putc(out, '"');
-        qn__parse_json_string(out, p->value.data ? p->value.data : "", p->value.n);
+        qn__parse_json_string(out, text.p, text.n);
         qn__buf_putc(out, '"');
     }
 }
@@ -279,7 +277,7 @@ parse_step qn__parse_value(qn_parse *p, bool final)
         if (p->streaming)
             qn__buf_putc(&b, '"');
         else
-            put_value(p, &b);
+            qn__parse_loose_value(p, (qn_slice){p->value.data ? p->value.data : "", p->value.n}, &b);
         p->failed |= b.failed;
         if (!p->failed)
             qn__parse_emit(p, QN_PART_ARGUMENTS, b.data, b.n);

@@ -321,7 +321,7 @@ static qn_status from_rendering(qn_calls *c, const qn_probe *p, qn_err *err)
             qn_written w = d->written;
             c->dialect = d;
             c->written = w;
-            if (d->form != QN_FORM_CHANNELS && d->form != QN_FORM_RECIPIENT && learn(c, t, calls == 2, &w)) {
+            if (d->form != QN_FORM_CHANNELS && d->form != QN_FORM_RECIPIENT && d->form != QN_FORM_TERSE && learn(c, t, calls == 2, &w)) {
                 c->written = w;
                 c->seen = true;
             }
