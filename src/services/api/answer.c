@@ -224,9 +224,12 @@ void api__answer_event(void *arg, const qn_event *ev)
     qn_err err = {0};
     switch (ev->kind) {
     case QN_EVENT_PREFILL:
+        atomic_store(&a->read, ev->done);
+        atomic_store(&a->to_read, ev->total);
         emit(a, &(api_event){.kind = API_EVENT_PROGRESS, .choice = c, .done = ev->done, .total = ev->total});
         break;
     case QN_EVENT_TEXT:
+        atomic_fetch_add(&a->written, (int)ev->n_tokens);
         if (!c->failed && text(c, ev, &err)) {
             c->failed = true;
             fail_with(a, &err);

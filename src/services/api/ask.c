@@ -96,6 +96,30 @@ void *api_keep(api_ask *a, size_t n)
     return p;
 }
 
+static void register_ask(api_ask *a)
+{
+    api_server *s = a->server;
+    qn__lock(&s->asks_lock);
+    a->next = s->asks;
+    if (a->next)
+        a->next->prev = a;
+    s->asks = a;
+    a->listed = true;
+    qn__unlock(&s->asks_lock);
+}
+
+static void unregister_ask(api_ask *a)
+{
+    api_server *s = a->server;
+    if (!a->listed)
+        return;
+    qn__lock(&s->asks_lock);
+    *(a->prev ? &a->prev->next : &s->asks) = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    qn__unlock(&s->asks_lock);
+}
+
 static void free_choice(api_choice *c)
 {
     qn_job_close(c->job);
@@ -118,6 +142,7 @@ static void free_choice(api_choice *c)
 void api__ask_free(void *arg)
 {
     api_ask *a = arg;
+    unregister_ask(a);
     http_on_gone(a->x, NULL, NULL);
     http_on_rest(a->x, NULL, NULL);
     api_replay_learn(a);
@@ -156,29 +181,80 @@ void api_ask_drop(api_ask *a, const api_error *e)
 
 /* ---- preparing ---- */
 
-static qn_status hold_model(api_ask *a, api_error *e)
+static api_model *hold(api_server *s, const char *name, api_error *e)
 {
-    api_models *all = &a->server->models;
-    api_model *m = api_model_find(all, a->model);
+    api_model *m = api_model_find(&s->models, name);
     qn_err err;
     if (!m) {
-        api_error_set(e, 404, "model_not_found", "the model '%.200s' is not served here; GET /v1/models lists those that are",
-                      a->model);
+        api_error_set(e, 404, "model_not_found", "the model '%.200s' is not served here; GET /v1/models lists those that are", name);
         (void)snprintf(e->param, sizeof e->param, "model");
-        return QN_EINVAL;
+        return NULL;
     }
-    qn_status st = api_model_hold(all, m, &err);
+    if (api_model_hold(&s->models, m, &err) == QN_OK)
+        return m;
+    api_error_from(e, &err);
+    if (e->status == 400) /* not the client's doing */
+        e->status = 500;
+    if (e->status == 429)
+        e->status = 503;
+    e->param[0] = 0;
+    return NULL;
+}
+
+api_model *api_hold(api_server *s, http_exchange *x, const char *name)
+{
+    api_error e;
+    api_model *m = hold(s, name, &e);
+    if (!m)
+        api_fail(s, x, &e);
+    return m;
+}
+
+/* Ids of [text, text + n) behind those in *ids; frees what it replaces. */
+static qn_status append(const qn_model *m, const char *text, size_t n, bool first, int32_t **ids, size_t *n_ids, size_t *cap,
+                        qn_err *err)
+{
+    int32_t *more = NULL;
+    size_t k = 0;
+    if (!n)
+        return QN_OK;
+    qn_status st = qn_tokenize(m, text, n, false, first ? QN_BOS_AUTO : QN_BOS_NO, &more, &k, err);
+    if (!st && !qn__grow((void **)ids, cap, *n_ids + k + 1, sizeof **ids))
+        st = qn__fail_mem(err, "prompt");
+    if (!st) {
+        memcpy(*ids + *n_ids, more, k * sizeof *more);
+        *n_ids += k;
+    }
+    qn_free(more);
+    return st;
+}
+
+/* before <pre> text <suf> suffix <mid> */
+static qn_status tokenize_gap(const api_model *m, api_prompt *p, qn_err *err)
+{
+    int32_t *ids = NULL;
+    size_t n = 0, cap = 0;
+    if (m->fim_pre < 0 || m->fim_suf < 0 || m->fim_mid < 0)
+        return qn__fail(err, QN_EUNSUPPORTED, "suffix", "the model has no tokens for filling a gap");
+    qn_status st = qn__grow((void **)&ids, &cap, 8, sizeof *ids) ? QN_OK : qn__fail_mem(err, "prompt");
+    if (!st)
+        st = append(m->model, p->before, p->before ? p->n_before : 0, false, &ids, &n, &cap, err);
+    if (!st) {
+        ids[n++] = m->fim_pre;
+        st = append(m->model, p->text, p->n_text, false, &ids, &n, &cap, err);
+    }
+    if (!st) {
+        ids[n++] = m->fim_suf;
+        st = append(m->model, p->suffix, p->n_suffix, false, &ids, &n, &cap, err);
+    }
     if (st) {
-        api_error_from(e, &err);
-        if (e->status == 400) /* not the client's doing */
-            e->status = 500;
-        if (e->status == 429)
-            e->status = 503;
-        e->param[0] = 0;
+        qn_free(ids);
         return st;
     }
-    a->loaded = m;
-    a->model_name = m->name;
+    ids[n++] = m->fim_mid;
+    p->tokens = ids;
+    p->n_tokens = n;
+    p->owned = true;
     return QN_OK;
 }
 
@@ -190,6 +266,10 @@ static qn_status tokenize(api_ask *a, qn_err *err)
         api_prompt *p = &a->prompts[i];
         if (!p->text)
             continue;
+        if (p->suffix) {
+            st = tokenize_gap(a->loaded, p, err);
+            continue;
+        }
         /* The template writes BOS itself where the model wants it. */
         st = qn_tokenize(m, p->text, p->n_text, p->special, a->mode == API_CHAT ? QN_BOS_NO : QN_BOS_AUTO, &p->tokens,
                          &p->n_tokens, err);
@@ -221,10 +301,11 @@ static bool fits(const api_ask *a, api_error *e)
 static qn_status prepare(api_ask *a, api_error *e)
 {
     qn_err err = {0};
-    qn_status st = hold_model(a, e);
-    if (st)
-        return st;
-    st = api_forms_open(a, &err);
+    a->loaded = hold(a->server, a->model, e);
+    if (!a->loaded)
+        return QN_EINVAL;
+    a->model_name = a->loaded->name;
+    qn_status st = api_forms_open(a, &err);
     if (!st && a->mode == API_CHAT) {
         a->prompts = api_keep(a, sizeof *a->prompts);
         a->n_prompts = a->prompts != NULL;
@@ -236,9 +317,8 @@ static qn_status prepare(api_ask *a, api_error *e)
         st = tokenize(a, &err);
     if (st) {
         api_error_from(e, a->bad.code ? &a->bad : &err);
-        return st;
     }
-    return fits(a, e) ? QN_OK : QN_ECONTEXT;
+    return st;
 }
 
 static qn_status make_choices(api_ask *a, qn_err *err)
@@ -329,6 +409,25 @@ static void let_go(api_ask *a)
         api__ask_free(a);
 }
 
+bool api_ask_prepare(api_ask *a)
+{
+    api_error e;
+    if (a->bad.code) {
+        api_ask_drop(a, NULL);
+        return false;
+    }
+    if (prepare(a, &e)) {
+        api_ask_drop(a, &e);
+        return false;
+    }
+    return true;
+}
+
+void api_ask_close(api_ask *a)
+{
+    api__ask_free(a);
+}
+
 void api_ask_run(api_ask *a)
 {
     api_error e;
@@ -337,11 +436,12 @@ void api_ask_run(api_ask *a)
         api_ask_drop(a, NULL);
         return;
     }
-    if (prepare(a, &e)) {
+    if (prepare(a, &e) || !fits(a, &e)) {
         api_ask_drop(a, &e);
         return;
     }
     qn_status st = make_choices(a, &err);
+    register_ask(a);
     a->t_submit = qn__now();
     http_on_gone(a->x, gone, a);
     for (size_t i = 0; i < a->n_choices && !st; i++)

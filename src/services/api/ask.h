@@ -30,6 +30,8 @@
 #ifndef QN_SERVICES_API_ASK_H
 #define QN_SERVICES_API_ASK_H
 
+#include <stdatomic.h>
+
 #include "base/mem.h"
 #include "services/api/json.h"
 #include "services/api/models.h"
@@ -145,6 +147,10 @@ typedef struct api_prompt {
     size_t n_tokens;
     bool owned;       /* tokens are freed with qn_free */
     bool special;     /* control tokens' text in `text` is parsed */
+    const char *suffix; /* not NULL: fill the gap between text and it, with the model's tokens for that */
+    size_t n_suffix;
+    const char *before; /* of a gap: what stands before everything (other files); or NULL */
+    size_t n_before;
 } api_prompt;
 
 struct api_ask {
@@ -196,7 +202,7 @@ struct api_ask {
     size_t n_rendered;
     api_choice *choices;
     size_t n_choices, n_finished;
-    bool started, failed, gone;
+    bool started, failed, gone, listed;
     api_error error;
     double t_submit;
     qn_lock lock;        /* guards `gone` and choices[].job */
@@ -206,6 +212,8 @@ struct api_ask {
     int bend;            /* how far they were bent for the template */
     qn_buf out;          /* of the event being written */
     http_task task;
+    api_ask *next, *prev; /* of the server's, while it runs */
+    atomic_int read, to_read, written; /* tokens, for those who look on */
 };
 
 /* NULL when it was answered (no memory). body->err collects refusals from now on. */
@@ -213,6 +221,13 @@ api_ask *api_ask_open(api_server *s, http_exchange *x, api_at *body);
 void *api_keep(api_ask *a, size_t n);
 /* Takes the ask. */
 void api_ask_run(api_ask *a);
+/* The first half only: a->loaded, a->rendered and the prompts' tokens are there, whether they fit or not. False: it was answered
+ * and is gone. */
+bool api_ask_prepare(api_ask *a);
+/* After api_ask_prepare, with the answer given. */
+void api_ask_close(api_ask *a);
+/* Hold a model by name (NULL: the default) for an endpoint that asks nothing; api_model_release. NULL: it was answered. */
+api_model *api_hold(api_server *s, http_exchange *x, const char *name);
 /* Answer 400 with a->bad, or `e`, and free it. */
 void api_ask_drop(api_ask *a, const api_error *e);
 

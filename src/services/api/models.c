@@ -74,6 +74,8 @@ static void unload(api_model *m)
     qn_scheduler_close(m->scheduler);
     qn_engine_close(m->engine);
     qn_model_close(m->model);
+    json_decref(m->report);
+    m->report = NULL;
     m->scheduler = NULL;
     m->engine = NULL;
     m->model = NULL;
@@ -150,6 +152,24 @@ static bool make_room(api_models *m, uint64_t need)
     return true;
 }
 
+static int32_t special(const json_t *report, const char *name)
+{
+    const json_t *t = json_object_get(json_object_get(json_object_get(report, "tokenizer"), "special"), name);
+    const json_t *id = json_object_get(t, "id");
+    return json_is_integer(id) ? (int32_t)json_integer_value(id) : -1;
+}
+
+static void read_report(api_model *m)
+{
+    char *text = NULL;
+    if (qn_model_report(m->model, false, &text, NULL) == QN_OK)
+        m->report = json_loads(text, 0, NULL);
+    qn_free(text);
+    m->fim_pre = special(m->report, "fim_pre");
+    m->fim_suf = special(m->report, "fim_suf");
+    m->fim_mid = special(m->report, "fim_mid");
+}
+
 /* Without the lock: `m` is this thread's while it is LOADING. */
 static qn_status load(const api_models *all, api_model *m, qn_err *err)
 {
@@ -174,6 +194,7 @@ static qn_status load(const api_models *all, api_model *m, qn_err *err)
     qn_model_get_info(model, &m->info);
     qn_engine_get_info(engine, &m->engine_info);
     m->memory = m->file_bytes + m->engine_info.kv_bytes_per_token * (uint64_t)m->engine_info.n_ctx;
+    read_report(m);
     m->load_s = qn__now() - t;
     return QN_OK;
 }
@@ -225,10 +246,7 @@ bool api_model_hold_ready(api_models *m, api_model *one)
 {
     qn__lock(&m->lock);
     const bool ready = one->state == API_MODEL_READY;
-    if (ready) {
-        one->users++;
-        one->last_used = ++m->uses;
-    }
+    one->users += ready;
     qn__unlock(&m->lock);
     return ready;
 }

@@ -6,6 +6,8 @@
 #ifndef QN_SERVICES_API_MODELS_H
 #define QN_SERVICES_API_MODELS_H
 
+#include <jansson.h>
+
 #include "base/thread.h"
 #include "quern.h"
 
@@ -30,6 +32,8 @@ typedef struct api_model {
     qn_scheduler *scheduler;
     qn_model_info info;
     qn_engine_info engine_info;
+    json_t *report;  /* qn_model_report */
+    int32_t fim_pre, fim_suf, fim_mid; /* tokens around a gap; -1: none */
     uint64_t memory; /* what it is taken to need */
     qn_lock forms_lock;
     api_form *forms; /* forms.c: tools and grammars that were used last */
@@ -61,7 +65,7 @@ void api_models_close(api_models *m);
 api_model *api_model_find(api_models *m, const char *name);
 /* Load it if need be and hold it. Waits; not for a network thread. */
 qn_status api_model_hold(api_models *m, api_model *one, qn_err *err);
-/* Hold it if it is ready. */
+/* Hold it if it is ready; does not count as use. */
 bool api_model_hold_ready(api_models *m, api_model *one);
 void api_forms_drop(api_model *m); /* forms.c */
 void api_model_release(api_models *m, api_model *one);

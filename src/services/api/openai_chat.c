@@ -115,12 +115,9 @@ static void read_vars(api_ask *a, const api_at *body)
         (void)json_object_update(a->vars, kwargs.j);
 }
 
-void api_openai_chat(api_server *s, http_exchange *x, api_at *body)
+void api_openai_read_chat(api_ask *a, const api_at *body)
 {
-    api_ask *a = api_ask_open(s, x, body);
     api_at messages;
-    if (!a)
-        return;
     a->mode = API_CHAT;
     api_openai_read(a, body);
     if (!api_get_array(body, "messages", &messages))
@@ -136,6 +133,14 @@ void api_openai_chat(api_server *s, http_exchange *x, api_at *body)
     read_tools(a, body);
     read_format(a, body);
     read_vars(a, body);
+}
+
+void api_openai_chat(api_server *s, http_exchange *x, api_at *body)
+{
+    api_ask *a = api_ask_open(s, x, body);
+    if (!a)
+        return;
+    api_openai_read_chat(a, body);
     api_ask_run(a);
 }
 

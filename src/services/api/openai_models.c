@@ -16,15 +16,6 @@ static void put_model(const api_model *m, qn_buf *b)
                    m->state == API_MODEL_READY ? "true" : "false");
 }
 
-static void answer(http_exchange *x, qn_buf *b)
-{
-    if (b->failed)
-        http_respond(x, 503, NULL, "", 0);
-    else
-        http_respond(x, 200, "application/json", b->data, b->n);
-    qn__buf_free(b);
-}
-
 void api_openai_models(api_server *s, http_exchange *x, api_at *body)
 {
     qn_buf b = {0};
@@ -38,7 +29,7 @@ void api_openai_models(api_server *s, http_exchange *x, api_at *body)
     }
     qn__unlock(&s->models.lock);
     qn__buf_puts(&b, "]}");
-    answer(x, &b);
+    api_respond(x, "application/json", &b);
 }
 
 void api_openai_model(api_server *s, http_exchange *x, api_at *body)
@@ -52,7 +43,7 @@ void api_openai_model(api_server *s, http_exchange *x, api_at *body)
             qn__lock(&s->models.lock);
             put_model(m, &b);
             qn__unlock(&s->models.lock);
-            answer(x, &b);
+            api_respond(x, "application/json", &b);
             return;
         }
     }

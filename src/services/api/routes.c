@@ -17,6 +17,15 @@ static const api_route table[] = {
     {"/models", API_GET | API_QUICK, api_openai_models, &api_openai_wire},
     {"/models/*", API_GET | API_QUICK, api_openai_model, &api_openai_wire},
     {"/chat/completions", API_POST, api_openai_chat, &api_openai_chat_wire},
+    {"/completions", API_POST, api_openai_completions, &api_openai_text_wire},
+    {"/embeddings", API_POST, api_openai_embeddings, &api_openai_wire},
+    {"/tokenize", API_POST, api_tokenize, &api_openai_wire},
+    {"/detokenize", API_POST, api_detokenize, &api_openai_wire},
+    {"/apply-template", API_POST, api_apply_template, &api_openai_wire},
+    {"/props", API_GET, api_props, &api_openai_wire},
+    {"/metrics", API_GET, api_metrics, &api_openai_wire},
+    {"/requests", API_GET | API_QUICK, api_requests, &api_openai_wire},
+    {"/slots", API_GET | API_QUICK, api_requests, &api_openai_wire},
 };
 enum { N_ROUTES = sizeof table / sizeof *table };
 
@@ -92,6 +101,15 @@ void api_fail_status(api_server *s, http_exchange *x, int status, const char *co
     if (status == 503 || status == 429)
         e.retry_s = 2;
     api_fail(s, x, &e);
+}
+
+void api_respond(http_exchange *x, const char *type, qn_buf *b)
+{
+    if (b->failed)
+        http_respond(x, 503, NULL, "", 0);
+    else
+        http_respond(x, 200, type, b->data, b->n);
+    qn__buf_free(b);
 }
 
 void api_refuse_http(void *server, http_exchange *x, int status, const char *why)

@@ -28,11 +28,27 @@ extern const api_wire api_openai_chat_wire, api_openai_text_wire, api_openai_wir
 
 /* openai_chat.c */
 void api_openai_chat(api_server *s, http_exchange *x, api_at *body);
+void api_openai_read_chat(api_ask *a, const api_at *body);
 /* openai_models.c */
 void api_openai_models(api_server *s, http_exchange *x, api_at *body);
 void api_openai_model(api_server *s, http_exchange *x, api_at *body);
+/* openai_completions.c */
+void api_openai_completions(api_server *s, http_exchange *x, api_at *body);
+/* openai_embeddings.c */
+void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body);
+/* A prompt field: string, tokens, or an array of either; sets a->prompts. */
+void api_read_prompts(api_ask *a, const api_at *body, const char *key);
 /* plain.c */
+void api_tokenize(api_server *s, http_exchange *x, api_at *body);
+void api_detokenize(api_server *s, http_exchange *x, api_at *body);
+void api_apply_template(api_server *s, http_exchange *x, api_at *body);
+/* status.c */
 void api_health(api_server *s, http_exchange *x, api_at *body);
+void api_props(api_server *s, http_exchange *x, api_at *body);
+void api_metrics(api_server *s, http_exchange *x, api_at *body);
+void api_requests(api_server *s, http_exchange *x, api_at *body);
+/* Answer 200 with b (503 if it failed) and free it. */
+void api_respond(http_exchange *x, const char *type, qn_buf *b);
 /* openai_common.c: {"error":{...}} */
 void api_openai_error(const api_error *e, api_ask *a, qn_buf *out);
 

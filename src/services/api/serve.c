@@ -101,6 +101,7 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
         return st;
     }
     api_replay_open(&s->replay, (size_t)16 << 20);
+    qn__lock_init(&s->asks_lock);
     st = http_bell_open(&s->bell, err);
     if (!st)
         st = http_server_open(&http, &s->http, err);
@@ -143,6 +144,7 @@ void qn_server_close(qn_server *s)
     http_server_close(s->api.http);
     api_models_close(&s->api.models);
     api_replay_close(&s->api.replay);
+    qn__lock_destroy(&s->api.asks_lock);
     http_bell_close(s->api.bell);
     qn_free(s);
 }

@@ -23,6 +23,8 @@ struct api_server {
     api_models models;
     http_server *http;
     api_replay replay;
+    qn_lock asks_lock;
+    api_ask *asks; /* that run */
     int bell;
     int ports[2];  /* listened on; 0: not */
     bool log_prompts;
