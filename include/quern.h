@@ -436,7 +436,8 @@ typedef struct qn_server_options {
     const char *cert, *key;    /* files with PEM: TLS. NULL: none */
     float temperature, top_p, min_p; /* where a request names none */
     uint64_t body_limit;       /* bytes; 0: 32 MiB */
-    int32_t idle_s;            /* connections without a request are closed after; 0: 120 */
+    int32_t idle_s;            /* connections without a request, or that take nothing, are closed after; 0: 120 */
+    int32_t body_s;            /* a request must be here after; 0: 30 */
     double drain_s;            /* how long qn_server_wait lets running requests end; 0: 30 */
     bool log_prompts;
     void (*log)(void *arg, const char *line); /* a JSON object, terminated, for each request and event; any thread. NULL: none */

@@ -50,7 +50,7 @@ struct cli_command {
     int (*run)(const cli_command *c, int argc, char **argv); /* argv[0] is the first word after the command's name */
 };
 
-#define CLI_MAX_OPERANDS 4
+#define CLI_MAX_OPERANDS 32
 
 /* Parse argv into `into` (whose defaults are already there) and operands[CLI_MAX_OPERANDS] (NULL where absent).
  * Returns CLI_GO, CLI_OK (help was asked for and printed) or CLI_USAGE (said why). */

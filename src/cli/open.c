@@ -30,18 +30,23 @@ int cli_model_open(const char *path, qn_open how, qn_model **out)
     return qn_model_open(path, how, out, &err) == QN_OK ? CLI_OK : cli_fail(&err);
 }
 
+void cli_engine_fill(const cli_engine *o, qn_engine_options *e)
+{
+    e->n_ctx = o->ctx;
+    e->n_threads = o->threads;
+    e->n_chunk = o->chunk;
+    e->kv = (qn_kv_type)o->kv;
+    e->cpu = o->cpu;
+    e->no_repack = o->no_repack;
+    e->cpus = o->cpus;
+}
+
 int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)
 {
     qn_engine_options e;
     qn_engine_options_init(&e);
-    e.n_ctx = o->ctx;
-    e.n_threads = o->threads;
-    e.n_chunk = o->chunk;
+    cli_engine_fill(o, &e);
     e.max_seqs = 1;
-    e.kv = (qn_kv_type)o->kv;
-    e.cpu = o->cpu;
-    e.no_repack = o->no_repack;
-    e.cpus = o->cpus;
     qn_err err;
     const qn_status s = qn_engine_open(m, &e, out, &err);
     return s == QN_OK ? CLI_OK : cli_fail(&err);

@@ -31,6 +31,8 @@ typedef struct cli_engine {
 
 /* Check what can be checked before a file is touched. */
 int cli_engine_check(const cli_command *c, const cli_engine *o);
+/* What the options say; `e` was initialised. */
+void cli_engine_fill(const cli_engine *o, qn_engine_options *e);
 /* Open an engine for one sequence; `m` was opened QN_OPEN_FULL. CLI_OK or said why. */
 int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out);
 int cli_model_open(const char *path, qn_open how, qn_model **out);

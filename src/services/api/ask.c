@@ -442,6 +442,7 @@ void api_ask_run(api_ask *a)
     }
     qn_status st = make_choices(a, &err);
     register_ask(a);
+    api_log_prompt(a);
     a->t_submit = qn__now();
     http_on_gone(a->x, gone, a);
     for (size_t i = 0; i < a->n_choices && !st; i++)

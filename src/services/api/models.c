@@ -193,7 +193,8 @@ static qn_status load(const api_models *all, api_model *m, qn_err *err)
     m->scheduler = scheduler;
     qn_model_get_info(model, &m->info);
     qn_engine_get_info(engine, &m->engine_info);
-    m->memory = m->file_bytes + m->engine_info.kv_bytes_per_token * (uint64_t)m->engine_info.n_ctx;
+    const uint64_t weights = m->engine_info.packed_bytes > m->file_bytes ? m->engine_info.packed_bytes : m->file_bytes;
+    m->memory = weights + m->engine_info.kv_bytes_per_token * (uint64_t)m->engine_info.n_ctx;
     read_report(m);
     m->load_s = qn__now() - t;
     return QN_OK;

@@ -1,9 +1,10 @@
 /* routes.c - which path is answered by whom, and what every request goes through first.
  *
- * Order of checks: the path (404), the method (405), then on a worker the body (400), then the handler. Errors have the form of
+ * Order of checks: Host and Origin (403), the key (401), the path (404), the method (405), then on a worker the body (400), then the handler. Errors have the form of
  * the route's protocol; where no route is found, OpenAI's. */
 #include "services/api/routes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,9 +147,21 @@ void api_head(void *server, http_exchange *x)
     const api_route *r = find(http_path(x));
     atomic_fetch_add(&s->totals.requests, 1);
     http_set_user(x, (void *)(uintptr_t)r, NULL);
-    if (strcmp(http_method(x), "OPTIONS") == 0) {
+    char id[24];
+    (void)snprintf(id, sizeof id, "%" PRIu64, http_id(x));
+    http_set_header(x, "x-request-id", id);
+    api_verdict v = api_guard_page(&s->guard, x);
+    if (!v.status && strcmp(http_method(x), "OPTIONS") == 0) {
         allow(x, r ? r->flags : API_GET);
         http_respond(x, 204, NULL, "", 0);
+        return;
+    }
+    if (!v.status && !(r && r->flags & API_OPEN))
+        v = api_guard_key(&s->guard, x);
+    if (v.status) {
+        api_fail_status(s, x, v.status, v.status == 401 ? "invalid_api_key" : "forbidden", "%s", v.why);
+    } else if (atomic_load(&s->stopping)) {
+        api_fail_status(s, x, 503, "shutting_down", "the server is shutting down");
     } else if (!r) {
         api_fail_status(s, x, 404, NULL, "nothing is served at '%.200s'", http_path(x));
     } else if (!(r->flags & method_of(x))) {

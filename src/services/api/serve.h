@@ -5,11 +5,10 @@
 #include <stdatomic.h>
 
 #include "services/api/ask.h"
+#include "services/api/guard.h"
 #include "services/api/models.h"
 #include "services/api/replay.h"
 #include "services/http/server.h"
-
-enum { API_KEYS_MAX = 64, API_SALT = 16 };
 
 /* Totals since the start. */
 typedef struct api_totals {
@@ -23,6 +22,8 @@ struct api_server {
     api_models models;
     http_server *http;
     api_replay replay;
+    api_guard guard;
+    atomic_bool stopping; /* no new requests */
     qn_lock asks_lock;
     api_ask *asks; /* that run */
     int bell;
@@ -37,8 +38,10 @@ struct api_server {
 /* n letters and digits that nobody can guess, terminated. */
 void api_make_id(api_server *s, char *out, size_t n);
 uint64_t api_random(api_server *s);
-/* Count an ask that ended. */
+/* log.c. Count an ask that ended, and write it down. */
 void api_account(const api_ask *a);
+void api_log_prompt(const api_ask *a);
+void api_log_text(api_server *s, const char *event, const char *text);
 
 /* routes.c: what the HTTP room calls */
 void api_head(void *server, http_exchange *x);

@@ -244,6 +244,27 @@ static qn_status bind_to(const char *host, uint16_t port, int *out, qn_err *err)
     return st;
 }
 
+bool http_is_local(const char *host, int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    unsigned char ip[16];
+    if (fd >= 0) {
+        if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+            return false;
+        if (a.ss_family == AF_INET)
+            return ntohl(((struct sockaddr_in *)&a)->sin_addr.s_addr) >> 24 == 127;
+        if (a.ss_family == AF_INET6)
+            return IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&a)->sin6_addr);
+        return a.ss_family == AF_UNIX;
+    }
+    if (strcmp(host, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, host, ip) == 1)
+        return ip[0] == 127;
+    return inet_pton(AF_INET6, host, ip) == 1 && IN6_IS_ADDR_LOOPBACK((struct in6_addr *)(void *)ip);
+}
+
 static uint16_t port_of(int fd)
 {
     struct sockaddr_storage a;
@@ -354,12 +375,12 @@ qn_status http_server_open(const http_options *o, http_server **out, qn_err *err
     return st;
 }
 
-/* Under lock: give up what is being answered. Returns how many there were. The lock is let go in between. */
-static int cut_off(http_server *s)
+/* Under lock, which is let go in between: give up what is being answered. */
+static void cut_off(http_server *s)
 {
     enum { SOME = 64 };
     http_exchange *some[SOME];
-    int n = 0, all = 0;
+    int n = 0;
     uint64_t from = 0;
     do {
         n = 0;
@@ -367,6 +388,8 @@ static int cut_off(http_server *s)
             if (!c->x || (from && c->id >= from))
                 continue;
             from = c->id;
+            if (c->phase != HTTP_ANSWER)
+                (void)shutdown(c->fd, SHUT_RDWR);
             http_hold(some[n++] = c->x);
         }
         qn__unlock(&s->lock);
@@ -375,27 +398,37 @@ static int cut_off(http_server *s)
             http_release(some[i]);
         }
         qn__lock(&s->lock);
-        all += n;
     } while (n == SOME);
-    return all;
 }
 
-void http_server_drain(http_server *s, double seconds)
+void http_server_quiesce(http_server *s)
 {
-    const double until = qn__now() + seconds, last = until + 5;
     for (size_t i = 0; i < s->n_daemons; i++)
         if (s->quiesced[i] < 0)
             s->quiesced[i] = MHD_quiesce_daemon(s->daemons[i]);
     qn__lock(&s->lock);
     s->draining = true;
-    while (s->n_exchanges && qn__cond_wait_until(&s->quiet, &s->lock, until))
-        ;
-    while (s->n_exchanges && qn__now() < last) {
-        (void)cut_off(s);
+    qn__unlock(&s->lock);
+}
+
+bool http_server_is_quiet(http_server *s)
+{
+    qn__lock(&s->lock);
+    const bool quiet = !s->n_exchanges && !s->tasks && !s->busy;
+    qn__unlock(&s->lock);
+    return quiet;
+}
+
+void http_server_drain(http_server *s)
+{
+    enum { PATIENCE = 5 };
+    const double last = qn__now() + PATIENCE;
+    http_server_quiesce(s);
+    qn__lock(&s->lock);
+    while ((s->n_exchanges || s->tasks || s->busy) && qn__now() < last) {
+        cut_off(s);
         (void)qn__cond_wait_until(&s->quiet, &s->lock, qn__now() + 0.05);
     }
-    while ((s->tasks || s->busy) && qn__now() < last)
-        (void)qn__cond_wait_until(&s->quiet, &s->lock, qn__now() + 0.05);
     qn__unlock(&s->lock);
 }
 
@@ -403,7 +436,7 @@ void http_server_close(http_server *s)
 {
     if (!s)
         return;
-    http_server_drain(s, 0);
+    http_server_drain(s);
     http__workers_stop(s);
     http__watch_stop(s);
     for (size_t i = 0; i < s->n_daemons; i++) {

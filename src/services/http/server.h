@@ -55,8 +55,14 @@ typedef struct http_listen {
 /* Begin to listen; several times for several ports. *port (may be NULL): which one it became. Errors: QN_EIO (the address is in
  * use, is no address here), QN_EUNSUPPORTED (TLS, and the library was built without), QN_EFORMAT (certificate or key). */
 qn_status http_server_listen(http_server *s, const http_listen *l, uint16_t *port, qn_err *err);
-/* No new connections; what is answered goes on for at most so many seconds, then gone() is called for what is left. */
-void http_server_drain(http_server *s, double seconds);
+/* No new connections. What is being answered goes on. */
+void http_server_quiesce(http_server *s);
+/* Is anything being answered? */
+bool http_server_is_quiet(http_server *s);
+/* What is still being answered is given up: its gone() is called. Waits a few seconds for what follows from that. */
+void http_server_drain(http_server *s);
+/* Can only this machine reach it? The socket's address counts if there is one. */
+bool http_is_local(const char *host, int fd);
 /* Closes what is open; joins the threads. */
 void http_server_close(http_server *s);
 typedef struct http_task {
