@@ -71,6 +71,7 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/%.o)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 KERNELS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/kernels/test_*.c))
 GOLDEN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
+APITESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/api/test_*.c))
 ANOMALY  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/anomaly/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
@@ -127,11 +128,11 @@ REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
 run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
 	@$(BUILD)/quern run
 
-tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY)
+tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(APITESTS) $(ANOMALY) $(REPLAY)
 
 test: ## everything that needs no model, network or GPU, then what ../shared adds
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(GOLDEN) $(ANOMALY) $(REPLAY) $(SCRIPTED)
+	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(GOLDEN) $(APITESTS) $(ANOMALY) $(REPLAY) $(SCRIPTED)
 
 # The kernel checkers without any library: what a cross build can link. Static, so that an emulator needs nothing either.
 GROUND   := $(patsubst %.c,$(BUILD)/%.o,$(filter src/base/% src/formats/% src/kernels/%,$(LIB_SRC)))
@@ -163,9 +164,9 @@ asan ubsan tsan asan-ubsan: ## unit, kernel, anomaly tests and corpus replay und
 	@$(MAKE) --no-print-directory SAN=$@ run-sanitized
 
 .PHONY: asan-ubsan sanitized-tests run-sanitized
-sanitized-tests: $(BUILD)/quern $(UNIT) $(KERNELS) $(ANOMALY) $(REPLAY)
+sanitized-tests: $(BUILD)/quern $(UNIT) $(KERNELS) $(APITESTS) $(ANOMALY) $(REPLAY)
 run-sanitized:
-	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(ANOMALY) $(REPLAY)
+	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(APITESTS) $(ANOMALY) $(REPLAY)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## libFuzzer (clang): each target for FUZZ_SECONDS (60)
