@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 #include "kernels/peak.h"
 
-enum { HEAD = 128, PAGES = 64, RUNS = 30 };
+enum { HEAD = 128, PAGES = 64, FAR = 4096, RUNS = 30 };
 
 static float q[QN_ATTENTION_MAX_Q][HEAD], o[QN_ATTENTION_MAX_Q][HEAD];
 
@@ -28,17 +28,31 @@ static double peak(qn_cpu level)
     return most;
 }
 
-static void one(const qn_kernels *k, int n_q, qn_kv kv, unsigned char *memory, double most)
+/* Bytes a second that are read of n. */
+static double reading(qn_cpu level, const unsigned char *p, size_t n)
+{
+    double most = 0;
+    unsigned char sink[64];
+    for (int i = 0; i < 5; i++) {
+        double t = qn__now();
+        qn__peak(level)->read(p, n, sink);
+        t = qn__now() - t;
+        most = (double)n / t > most ? (double)n / t : most;
+    }
+    return most;
+}
+
+static void one(const qn_kernels *k, int n_q, qn_kv kv, int n_pages, unsigned char *memory, double most)
 {
     static const char *const names[] = {"f16", "f32", "q8_0"};
     const float *qp[QN_ATTENTION_MAX_Q];
     float *op[QN_ATTENTION_MAX_Q], v[HEAD];
     int32_t pos[QN_ATTENTION_MAX_Q], lo[QN_ATTENTION_MAX_Q] = {0};
-    const unsigned char *pages[PAGES];
+    static const unsigned char *pages[FAR];
     size_t half = qn__kv_bytes(kv, HEAD);
     for (int i = 0; i < HEAD; i++)
         v[i] = (float)(i % 17 - 8) * 0.1f;
-    for (int p = 0; p < PAGES; p++) {
+    for (int p = 0; p < n_pages; p++) {
         unsigned char *page = memory + (size_t)p * half * 2;
         pages[p] = page;
         for (int s = 0; s < QN_PAGE_TOKENS; s++)
@@ -47,7 +61,7 @@ static void one(const qn_kernels *k, int n_q, qn_kv kv, unsigned char *memory, d
     for (int j = 0; j < n_q; j++) {
         qp[j] = memcpy(q[j], v, sizeof v);
         op[j] = o[j];
-        pos[j] = PAGES * QN_PAGE_TOKENS - 1;
+        pos[j] = n_pages * QN_PAGE_TOKENS - 1;
     }
     qn_attention a = {.q = qp,
                       .out = op,
@@ -61,35 +75,41 @@ static void one(const qn_kernels *k, int n_q, qn_kv kv, unsigned char *memory, d
                       .kv = kv,
                       .scale = 0.08f};
     double best = 1e9;
-    for (int i = 0; i < RUNS; i++) {
+    for (int i = 0; i < (n_pages > PAGES ? 5 : RUNS); i++) {
         double t = qn__now();
         k->attention(&a);
         t = qn__now() - t;
         best = t < best ? t : best;
     }
-    double flops = 4.0 * HEAD * PAGES * QN_PAGE_TOKENS * n_q / best;
+    double flops = 4.0 * HEAD * n_pages * QN_PAGE_TOKENS * n_q / best;
     printf("%-7s %-4s %3d queries: %8.2f GB/s %8.1f GFLOP/s %5.1f %% of the fp32 peak\n", qn__cpu_name(k->level),
-           names[kv], n_q, (double)half * 2 * PAGES / best * 1e-9, flops * 1e-9, 100 * flops / most);
+           names[kv], n_q, (double)half * 2 * n_pages / best * 1e-9, flops * 1e-9, 100 * flops / most);
 }
 
 int main(int argc, char **argv)
 {
     static const int n_q[] = {1, 6, 12, 48, 96};
-    unsigned char *memory = qn__alloc_aligned(PAGES * 2 * qn__kv_bytes(QN__KV_F32, HEAD));
+    size_t bytes = (size_t)FAR * 2 * qn__kv_bytes(QN__KV_F32, HEAD);
+    unsigned char *memory = qn__alloc_aligned(bytes);
     if (!memory) {
         fprintf(stderr, "bench: not enough memory\n");
         return 1;
     }
-    printf("one thread, heads of %d, %d tokens back\n", HEAD, PAGES * QN_PAGE_TOKENS);
+    printf("one thread, heads of %d, %d tokens back; first %d, from memory\n", HEAD, PAGES * QN_PAGE_TOKENS,
+           FAR * QN_PAGE_TOKENS);
     for (int l = (int)qn_cpu_levels(NULL, 0) - 1; l > QN_CPU_REF; l--) {
         if (argc > 1 && strcmp(argv[1], qn__cpu_name((qn_cpu)l)) != 0)
             continue;
         double most = peak((qn_cpu)l);
-        printf("%-7s fp32 peak %.1f GFLOP/s\n", qn__cpu_name((qn_cpu)l), most * 1e-9);
+        memset(memory, 1, bytes);
+        printf("%-7s fp32 peak %.1f GFLOP/s, memory %.2f GB/s\n", qn__cpu_name((qn_cpu)l), most * 1e-9,
+               reading((qn_cpu)l, memory, bytes) * 1e-9);
+        for (int kv = 0; kv < QN__KV__COUNT && argc < 3; kv++)
+            one(qn__kernels((qn_cpu)l), 6, (qn_kv)kv, FAR, memory, most);
         for (int kv = 0; kv < QN__KV__COUNT; kv++)
             for (size_t i = 0; i < sizeof n_q / sizeof *n_q && n_q[i] <= QN_ATTENTION_MAX_Q; i++)
                 if (argc < 3 || atoi(argv[2]) == n_q[i])
-                    one(qn__kernels((qn_cpu)l), n_q[i], (qn_kv)kv, memory, most);
+                    one(qn__kernels((qn_cpu)l), n_q[i], (qn_kv)kv, PAGES, memory, most);
     }
     qn__free_aligned(memory);
     return 0;

@@ -24,12 +24,25 @@ typedef struct state {
     float max[QN_ATTENTION_MAX_Q], top[QN_ATTENTION_MAX_Q], sum[QN_ATTENTION_MAX_Q]; /* greatest score: before, with this page */
     float c[QN_ATTENTION_MAX_Q]; /* what the output so far must still be multiplied by */
     int i0[QN_ATTENTION_MAX_Q], i1[QN_ATTENTION_MAX_Q];
+    const unsigned char *soon; /* what is read next, and how many lines of it were not asked for */
+    int soon_lines;
     _Alignas(64) float page[QN_HEAD_MAX * QN_PAGE_TOKENS]; /* K, then V, as floats */
     float scales[(QN_HEAD_MAX + QN_KV_GROUP - 1) / QN_KV_GROUP * QN_PAGE_TOKENS];
 } state;
 
 /* The compiler must take p as it is: else it keeps a pointer for each row of a tile, more than there are registers. */
 #define AS_IS(p) __asm__("" : "+r"(p))
+
+/* Memory is asked for what comes next while there is something to compute: two lines at each step of a loop. */
+INLINE void ask(const unsigned char **soon, int *lines)
+{
+    if (*lines > 0) {
+        __builtin_prefetch(*soon);
+        __builtin_prefetch(*soon + 64);
+        *soon += 128;
+        *lines -= 2;
+    }
+}
 
 INLINE vf load(const unsigned char *p, size_t i, const qn_kv kv)
 {
@@ -51,6 +64,8 @@ INLINE vf load_n(const unsigned char *p, size_t i, int n, const qn_kv kv)
 INLINE void scores(const qn_attention *a, int j0, const unsigned char *k, state *st, const int Q, const qn_kv kv)
 {
     const int V = Q > TILE_Q ? TILE_V / 2 : TILE_V;
+    const unsigned char *soon = st->soon;
+    int lines = st->soon_lines;
     for (int i = 0; i < QN_PAGE_TOKENS; i += V * VF_N) {
         vf s[MOST_Q][TILE_V], scale[TILE_V];
         UNROLL
@@ -66,6 +81,7 @@ INLINE void scores(const qn_attention *a, int j0, const unsigned char *k, state 
         for (int d = 0; d < a->head_k; d++, qd++) {
             vf key[TILE_V];
             AS_IS(qd);
+            ask(&soon, &lines);
             if (kv == QN__KV_Q8_0 && d % QN_KV_GROUP == 0) {
                 size_t at = (size_t)(d / QN_KV_GROUP) * QN_PAGE_TOKENS + (size_t)i;
                 UNROLL
@@ -93,6 +109,8 @@ INLINE void scores(const qn_attention *a, int j0, const unsigned char *k, state 
                 vf_store(st->p[j0 + j] + i + v * VF_N, s[j][v]);
         }
     }
+    st->soon = soon;
+    st->soon_lines = lines;
 }
 
 /* Scores of one query in their final form, and their greatest. */
@@ -159,11 +177,13 @@ static void v_scales(const qn_attention *a, const unsigned char *v, state *st)
 }
 
 /* Vectors d.. of V (V of them, the last of n lanes) joined to Q outputs over positions from..to. */
-INLINE void values_tile(const qn_attention *a, int j0, const unsigned char *v, const state *st, int from,
+INLINE void values_tile(const qn_attention *a, int j0, const unsigned char *v, state *st, int from,
                         int to, int d, int n, const int Q, const int V, const qn_kv kv)
 {
     vf o[MOST_Q][TILE_V];
     const float *pi = st->p[j0] + from;
+    const unsigned char *soon = st->soon;
+    int lines = st->soon_lines;
     UNROLL
     for (int j = 0; j < Q; j++) {
         UNROLL
@@ -173,6 +193,7 @@ INLINE void values_tile(const qn_attention *a, int j0, const unsigned char *v, c
     for (int i = from; i <= to; i++, pi++) {
         vf vv[TILE_V];
         AS_IS(pi);
+        ask(&soon, &lines);
         UNROLL
         for (int c = 0; c < V; c++) {
             vv[c] = load_n(v, (size_t)i * (size_t)a->head_v + (size_t)(d + c * VF_N), V > 1 ? VF_N : n, kv);
@@ -193,6 +214,8 @@ INLINE void values_tile(const qn_attention *a, int j0, const unsigned char *v, c
         for (int c = 0; c < V; c++)
             vf_store_n(a->out[j0 + j] + d + c * VF_N, o[j][c], V > 1 ? VF_N : n);
     }
+    st->soon = soon;
+    st->soon_lines = lines;
 }
 
 /* The first time that a query's output is touched in a page it is scaled; then there is nothing left to scale. */
@@ -296,11 +319,14 @@ static void floats_values(const qn_attention *a, int j0, int end, state *st)
 }
 
 /* One page and queries j0 .. end, who all see something of it. */
-INLINE void page_step(const qn_attention *a, int page, int j0, int end, state *st, const qn_kv kv)
+INLINE void page_step(const qn_attention *a, int page, int last, int j0, int end, state *st, const qn_kv kv)
 {
     const unsigned char *k = a->pages[page] + a->k_off, *v = a->pages[page] + a->v_off;
+    const unsigned char *next = page < last ? a->pages[page + 1] : NULL;
     const bool convert = kv != QN__KV_F32 && end - j0 > MOST_Q;
     int from = QN_PAGE_TOKENS, to = 0;
+    st->soon = v;
+    st->soon_lines = convert ? 0 : (int)(qn__kv_bytes(kv, a->head_v) / 64);
     if (convert) {
         floats_of_k(a, k, st->page, kv);
         floats_scores(a, j0, end, st);
@@ -312,6 +338,8 @@ INLINE void page_step(const qn_attention *a, int page, int j0, int end, state *s
         from = st->i0[j] < from ? st->i0[j] : from;
         to = st->i1[j] > to ? st->i1[j] : to;
     }
+    st->soon = next ? next + a->k_off : NULL;
+    st->soon_lines = next && !convert ? (int)(qn__kv_bytes(kv, a->head_k) / 64) : 0;
     if (kv == QN__KV_Q8_0)
         v_scales(a, v, st);
     if (convert) {
@@ -331,7 +359,7 @@ INLINE void pages(const qn_attention *a, state *st, const qn_kv kv)
             for (end = j; end < a->n_q && qn__attention_range(a, end, page, &st->i0[end], &st->i1[end]);)
                 end++;
             if (end > j)
-                page_step(a, page, j, end, st, kv);
+                page_step(a, page, p1, j, end, st, kv);
         }
 }
 
