@@ -1,9 +1,11 @@
 /* sampler.c - see sampler.h.
  *
  * Workload: one pick per token and sequence over up to 256k logits, mostly with top-p or top-k, while the machine wants
- * to get on with the next step. So a pick makes a few linear passes and sorts only what a filter can keep: a histogram
- * over the upper 11 bits of an order-preserving key says which buckets those are. What is sorted is sorted by radix,
- * stably, so the worst case (a flat distribution) is linear too and equal logits stand in the order of their ids.
+ * to get on with the next step. So a pick makes few linear passes, the first of which keeps the largest logit of each
+ * block of 64: where a filter has a least logit, most blocks are never looked at again. Only what a filter can keep is
+ * sorted; for top-p a histogram over the upper 11 bits of an order-preserving key says what that is. What is sorted is
+ * sorted by radix, stably, so the worst case (a flat distribution) is linear too and equal logits stand in the order of
+ * their ids.
  *
  * Owns its arithmetic: exp is a polynomial of our own, so that the weights, and with them what a seed draws, do not
  * depend on the machine's math library. */
@@ -16,6 +18,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+enum { BLOCK = 64, LANES = 16 };
+
 typedef struct cand {
     uint32_t key; /* ascending key: descending logit */
     int32_t id;
@@ -26,6 +30,7 @@ struct qn_sampler {
     qn_logit_bias *bias;
     int32_t n_vocab, n_ctx;
     cand *a, *b, *c;  /* n_vocab each: candidates and the sort's other half; c for typical only */
+    float *top;       /* [n_vocab / BLOCK]: the largest logit of each block */
     int32_t *count;   /* [n_vocab], all zero between picks: occurrences, or DRY's longest match */
     int32_t *z, *rev; /* DRY: [window] */
 };
@@ -60,23 +65,40 @@ float qn__uniform(uint64_t seed, uint64_t index, uint32_t stream)
     return (float)(r[0] >> 8) * 0x1p-24f;
 }
 
-/* e^x for x <= 0, relative error below 1e-9; 0 below -700. */
-static double exp_neg(double x)
+static inline double of_bits(int64_t b)
 {
-    if (x < -700.0)
-        return 0;
+    double x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+static inline int64_t bits_of(double x)
+{
+    int64_t b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+/* e^x for x <= 0, relative error below 1e-9; 0 below -700. Without branches and comparisons of floats, so that loops
+ * over it become vectors. */
+static inline double exp_neg(double x)
+{
     const double log2e = 1.4426950408889634, ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
     const double magic = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to an integer, held in the low bits */
-    double t = x * log2e + magic;
-    int64_t bits;
-    memcpy(&bits, &t, sizeof bits);
-    double n = t - magic, r = x - n * ln2_hi - n * ln2_lo, r2 = r * r, r4 = r2 * r2;
+    const int64_t least = bits_of(-700.0);   /* among negative numbers bits ascend as magnitudes do */
+    int64_t b = bits_of(x) | INT64_MIN, far = -(int64_t)(b > least);
+    double y = of_bits((b & ~far) | (least & far)), t = y * log2e + magic;
+    double n = t - magic, r = y - n * ln2_hi - n * ln2_lo, r2 = r * r, r4 = r2 * r2;
     double p = 1 + r + r2 * (0.5 + r * (1.0 / 6)) +
                r4 * (1.0 / 24 + r * (1.0 / 120) + r2 * (1.0 / 720 + r * (1.0 / 5040) + r2 * (1.0 / 40320)));
-    int64_t e = ((int64_t)n + 1023) << 52;
-    double s;
-    memcpy(&s, &e, sizeof s);
-    return p * s;
+    double s = of_bits((int64_t)(((uint64_t)bits_of(t) + 1023) << 52)); /* magic's own bits go */
+    return of_bits(bits_of(p * s) & ~far);
+}
+
+static void exp_block(const double *x, double *w)
+{
+    for (int j = 0; j < BLOCK; j++)
+        w[j] = exp_neg(x[j]);
 }
 
 /* ---- order ---- */
@@ -87,6 +109,16 @@ static uint32_t key_of(float x)
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return ~(u >> 31 ? ~u : u | 0x80000000u);
+}
+
+/* What has this key. */
+static float logit_of(uint32_t key)
+{
+    uint32_t u = ~key;
+    u = u >> 31 ? u & 0x7FFFFFFF : ~u;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x == x ? x : -INFINITY; /* what lies beyond -infinity */
 }
 
 /* Stable, ascending by key. `tmp` has room for n. */
@@ -198,11 +230,10 @@ static float numbered(float x)
     return x > FLT_MAX ? FLT_MAX : x;
 }
 
-/* Makes every logit a number; the largest, the lowest id among equals. Blocks without branches, as the compiler's
- * vectors like them; only a block that holds a new maximum is looked at twice. */
-static int32_t argmax(float *logits, int32_t n)
+/* Makes every logit a number; the largest, the lowest id among equals; tops: of each whole block, or NULL. Blocks
+ * without branches, as the compiler's vectors like them; only a block that holds a new maximum is looked at twice. */
+static int32_t argmax(float *logits, int32_t n, float *tops)
 {
-    enum { BLOCK = 64, LANES = 16 };
     int32_t best = 0, i = 0;
     float max = -INFINITY;
     for (; i + BLOCK <= n; i += BLOCK) {
@@ -217,6 +248,8 @@ static int32_t argmax(float *logits, int32_t n)
             }
         for (int j = 0; j < LANES; j++)
             block = top[j] > block ? top[j] : block;
+        if (tops)
+            tops[i / BLOCK] = block;
         if (!(block > max))
             continue;
         max = block;
@@ -235,22 +268,35 @@ static int32_t argmax(float *logits, int32_t n)
 
 /* ---- what keeps candidates ---- */
 
-/* The k largest, sorted. */
+/* Those that are at least `least`, and above -infinity, by id. */
+static size_t take_from(qn_sampler *s, const float *logits, float least)
+{
+    size_t m = 0;
+    for (int32_t i = 0; i < s->n_vocab; i += BLOCK) {
+        int32_t end = i + BLOCK;
+        if (end > s->n_vocab)
+            end = s->n_vocab;
+        else if (s->top[i / BLOCK] < least)
+            continue;
+        for (int32_t k = i; k < end; k++)
+            if (logits[k] >= least && logits[k] > -INFINITY)
+                s->a[m++] = (cand){key_of(logits[k]), k};
+    }
+    return m;
+}
+
+/* The k largest, sorted. The k-th largest of the blocks' largest is one that k logits reach. */
 static size_t take_top_k(qn_sampler *s, const float *logits, size_t k)
 {
-    uint32_t hist[2048] = {0};
-    for (int32_t i = 0; i < s->n_vocab; i++)
-        hist[key_of(logits[i]) >> 21]++;
-    size_t seen = 0;
-    uint32_t last = 0;
-    for (; last < 2047 && seen + hist[last] < k; last++)
-        seen += hist[last];
-    size_t m = 0;
-    for (int32_t i = 0; i < s->n_vocab; i++) {
-        uint32_t key = key_of(logits[i]);
-        if (key >> 21 <= last && logits[i] > -INFINITY)
-            s->a[m++] = (cand){key, i};
+    size_t blocks = (size_t)(s->n_vocab / BLOCK), m;
+    float least = -INFINITY;
+    if (k <= blocks) {
+        for (size_t i = 0; i < blocks; i++)
+            s->a[i] = (cand){key_of(s->top[i]), (int32_t)i};
+        sort(s->a, s->b, blocks);
+        least = s->top[s->a[k - 1].id];
     }
+    m = take_from(s, logits, least);
     sort(s->a, s->b, m);
     return m < k ? m : k;
 }
@@ -258,23 +304,24 @@ static size_t take_top_k(qn_sampler *s, const float *logits, size_t k)
 /* All that top-p can keep, sorted; *total: the weight of all. */
 static size_t take_top_p(qn_sampler *s, const float *logits, double max, double *total)
 {
-    double hist[2048] = {0}, sum = 0;
-    for (int32_t i = 0; i < s->n_vocab; i++) {
-        double w = exp_neg((double)logits[i] - max);
-        hist[key_of(logits[i]) >> 21] += w;
-        sum += w;
+    enum { WAYS = 4 }; /* neighbours often fall into one bucket: they need not wait for one another */
+    double hist[WAYS][2048] = {{0}}, sum = 0, x[BLOCK], w[BLOCK];
+    for (int32_t i = 0; i < s->n_vocab; i += BLOCK) {
+        int n = s->n_vocab - i < BLOCK ? s->n_vocab - i : BLOCK;
+        for (int j = 0; j < BLOCK; j++)
+            x[j] = j < n ? (double)logits[i + j] - max : -INFINITY;
+        exp_block(x, w);
+        for (int j = 0; j < n; j++)
+            hist[j % WAYS][key_of(logits[i + j]) >> 21] += w[j];
     }
+    for (int b = 0; b < 2048; b++)
+        sum += hist[0][b] += hist[1][b] + hist[2][b] + hist[3][b];
     /* A little more than asked: the walk that decides adds in another order. */
     double want = sum * ((double)s->o.top_p + 1e-9), seen = 0;
     uint32_t last = 0;
-    for (; last < 2047 && (seen += hist[last]) < want; last++)
+    for (; last < 2047 && (seen += hist[0][last]) < want; last++)
         ;
-    size_t m = 0;
-    for (int32_t i = 0; i < s->n_vocab; i++) {
-        uint32_t key = key_of(logits[i]);
-        if (key >> 21 <= last && logits[i] > -INFINITY)
-            s->a[m++] = (cand){key, i};
-    }
+    size_t m = take_from(s, logits, logit_of(last << 21 | 0x1FFFFF));
     sort(s->a, s->b, m);
     *total = sum;
     return m;
@@ -328,13 +375,21 @@ static size_t keep_top_p(const qn_sampler *s, const float *logits, size_t m, dou
     return k;
 }
 
+/* Log of min-p, and how far from it the exp decides. */
+static double min_p_edge(const qn_sampler *s, double top, double *sure)
+{
+    double edge = log(top * (double)s->o.min_p);
+    *sure = 1e-6 * (1 - edge);
+    return edge;
+}
+
 static size_t keep_min_p(qn_sampler *s, const float *logits, size_t m, double max)
 {
-    double far = -INFINITY;
+    double far = -INFINITY, sure;
     for (size_t i = 0; i < m; i++)
         far = (double)logits[s->a[i].id] > far ? (double)logits[s->a[i].id] : far;
     /* A logit that is clearly too small, or large enough, needs no exp. */
-    double least = exp_neg(far - max) * (double)s->o.min_p, edge = log(least), sure = 1e-6 * (1 - edge);
+    double top = exp_neg(far - max), least = top * (double)s->o.min_p, edge = min_p_edge(s, top, &sure);
     size_t k = 0;
     for (size_t i = 0; i < m; i++) {
         double x = (double)logits[s->a[i].id] - max;
@@ -342,6 +397,40 @@ static size_t keep_min_p(qn_sampler *s, const float *logits, size_t m, double ma
             s->a[k++] = s->a[i];
     }
     return k;
+}
+
+/* Weights of candidates i .. i + n at the temperature; their sum. */
+static double weights(const qn_sampler *s, const float *logits, size_t i, size_t n, double far, double *w)
+{
+    double x[BLOCK], sum = 0;
+    for (size_t j = 0; j < BLOCK; j++)
+        x[j] = j < n ? ((double)logits[s->a[i + j].id] - far) / (double)s->o.temperature : -INFINITY;
+    exp_block(x, w);
+    for (size_t j = 0; j < n; j++)
+        sum += w[j];
+    return sum;
+}
+
+/* One of the first m candidates by their weights. Blocks are added in the same order twice over, and so is what a block
+ * holds: so the last partial sum is the total itself. */
+static int32_t draw(qn_sampler *s, const float *logits, size_t m, float uniform)
+{
+    double far = -INFINITY, sum = 0, w[BLOCK], *of = (double *)(void *)s->b; /* [m / BLOCK]; the sort is done */
+    for (size_t i = 0; i < m; i++)
+        far = (double)logits[s->a[i].id] > far ? (double)logits[s->a[i].id] : far;
+    for (size_t i = 0; i < m; i += BLOCK)
+        sum += of[i / BLOCK] = weights(s, logits, i, m - i < BLOCK ? m - i : BLOCK, far, w);
+    double want = sum * (double)uniform, before = 0;
+    for (size_t i = 0; i < m; before += of[i / BLOCK], i += BLOCK) {
+        if (!(before + of[i / BLOCK] > want))
+            continue;
+        (void)weights(s, logits, i, m - i < BLOCK ? m - i : BLOCK, far, w);
+        double in = 0;
+        for (size_t j = i; j < m; j++)
+            if (before + (in += w[j - i]) > want)
+                return s->a[j].id;
+    }
+    return -1;
 }
 
 int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, size_t n)
@@ -357,7 +446,7 @@ int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, si
         penalise(s, logits, tokens, n);
     if (o->dry_multiplier > 0)
         dry(s, logits, tokens, n);
-    int32_t best = argmax(logits, s->n_vocab);
+    int32_t best = argmax(logits, s->n_vocab, s->top);
     if (!(logits[best] > -INFINITY))
         return -1;
     if (o->temperature == 0)
@@ -371,9 +460,12 @@ int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, si
     } else if (top_p && !typical) {
         m = take_top_p(s, logits, max, &total);
     } else {
-        for (int32_t i = 0; i < s->n_vocab; i++)
-            if (logits[i] > -INFINITY)
-                s->a[m++] = (cand){key_of(logits[i]), i};
+        double sure, least = -INFINITY;
+        if (o->min_p > 0 && !typical) {
+            double edge = min_p_edge(s, 1, &sure);
+            least = max + edge - 2 * sure - 1e-6 * fabs(max); /* as a float, too */
+        }
+        m = take_from(s, logits, least > (double)-FLT_MAX ? (float)least : -INFINITY);
         if (typical)
             sort(s->a, s->b, m);
     }
@@ -384,18 +476,8 @@ int32_t qn__sampler_pick(qn_sampler *s, float *logits, const int32_t *tokens, si
     if (o->min_p > 0)
         m = keep_min_p(s, logits, m, max);
 
-    /* The weights are added in the order of the candidates twice over, so the last partial sum is the total itself. */
-    double t = (double)o->temperature, sum = 0, far = -INFINITY;
-    for (size_t i = 0; i < m; i++)
-        far = (double)logits[s->a[i].id] > far ? (double)logits[s->a[i].id] : far;
-    for (size_t i = 0; i < m; i++)
-        sum += exp_neg(((double)logits[s->a[i].id] - far) / t);
-    double want = sum * (double)qn__uniform(o->seed, n, 0);
-    sum = 0;
-    for (size_t i = 0; i < m; i++)
-        if ((sum += exp_neg(((double)logits[s->a[i].id] - far) / t)) > want)
-            return s->a[i].id;
-    return best;
+    int32_t drawn = draw(s, logits, m, qn__uniform(o->seed, n, 0));
+    return drawn < 0 ? best : drawn;
 }
 
 /* ---- options ---- */
@@ -488,8 +570,8 @@ qn_status qn__sampler_open(const qn_sampling *o, int32_t n_vocab, int32_t n_ctx,
             memcpy(s->bias, o->bias, bytes);
     }
     if (ok && o->temperature > 0)
-        ok = (s->a = qn__alloc(v * sizeof *s->a)) && (s->b = qn__alloc(v * sizeof *s->b)) &&
-             (o->typical_p >= 1 || (s->c = qn__alloc(v * sizeof *s->c)));
+        ok = (s->top = qn__alloc((v / BLOCK + 1) * sizeof *s->top)) && (s->a = qn__alloc(v * sizeof *s->a)) &&
+             (s->b = qn__alloc(v * sizeof *s->b)) && (o->typical_p >= 1 || (s->c = qn__alloc(v * sizeof *s->c)));
     if (ok)
         ok = (s->count = qn__calloc(v, sizeof *s->count)) != NULL;
     if (ok && o->dry_multiplier > 0) {
@@ -509,6 +591,7 @@ void qn__sampler_close(qn_sampler *s)
     if (!s)
         return;
     qn_free(s->bias);
+    qn_free(s->top);
     qn_free(s->a);
     qn_free(s->b);
     qn_free(s->c);
