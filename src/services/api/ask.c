@@ -159,6 +159,7 @@ void api__ask_free(void *arg)
     json_decref(a->canon);
     json_decref(a->messages);
     json_decref(a->tools);
+    json_decref(a->shown_tools);
     json_decref(a->vars);
     json_decref(a->body);
     qn__buf_free(&a->out);

@@ -169,6 +169,7 @@ struct api_ask {
     api_mode mode;
     json_t *messages;    /* CHAT */
     json_t *tools;       /* CHAT: OpenAI's array, or NULL */
+    json_t *shown_tools; /* those of them that stand among the tools of the prompt; NULL: all */
     qn_tool_choice tool_choice;
     const char *tool_name; /* QN_TOOLS_NAMED */
     bool single_call;
@@ -228,6 +229,8 @@ bool api_ask_prepare(api_ask *a);
 void api_ask_close(api_ask *a);
 /* Hold a model by name (NULL: the default) for an endpoint that asks nothing; api_model_release. NULL: it was answered. */
 api_model *api_hold(api_server *s, http_exchange *x, const char *name);
+/* The output must match this schema, found at `path` (static) in the body. */
+void api_keep_schema(api_ask *a, const json_t *schema, const char *path);
 /* Answer 400 with a->bad, or `e`, and free it. */
 void api_ask_drop(api_ask *a, const api_error *e);
 

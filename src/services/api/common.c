@@ -127,3 +127,19 @@ void api_read_stop(api_ask *a, const api_at *body, const char *key)
             a->stop[a->n_stop++] = s;
     }
 }
+
+void api_keep_schema(api_ask *a, const json_t *schema, const char *path)
+{
+    qn_buf b = {0};
+    api_put_json(&b, schema);
+    char *kept = b.failed ? NULL : api_keep(a, b.n + 1);
+    if (kept) {
+        memcpy(kept, b.data, b.n);
+        a->format_text = kept;
+        a->n_format = b.n;
+        a->format = QN_GRAMMAR_SCHEMA;
+        a->format_path = path;
+        a->has_format = true;
+    }
+    qn__buf_free(&b);
+}

@@ -39,23 +39,6 @@ static void read_tools(api_ask *a, const api_at *body)
         api_refuse(&f, "asks for a call but there are no tools");
 }
 
-/* A schema's text lives with the ask. */
-static void keep_schema(api_ask *a, const json_t *schema, const char *path)
-{
-    qn_buf b = {0};
-    api_put_json(&b, schema);
-    char *kept = b.failed ? NULL : api_keep(a, b.n + 1);
-    if (kept) {
-        memcpy(kept, b.data, b.n);
-        a->format_text = kept;
-        a->n_format = b.n;
-        a->format = QN_GRAMMAR_SCHEMA;
-        a->format_path = path;
-        a->has_format = true;
-    }
-    qn__buf_free(&b);
-}
-
 static void read_format(api_ask *a, const api_at *body)
 {
     api_at f, s, schema;
@@ -66,7 +49,7 @@ static void read_format(api_ask *a, const api_at *body)
             api_refuse_field(&f, "type", "is missing; it must be \"text\", \"json_object\" or \"json_schema\"");
         } else if (strcmp(type, "json_object") == 0) {
             if (api_get_object(&f, "schema", &schema)) {
-                keep_schema(a, schema.j, "response_format.schema");
+                api_keep_schema(a, schema.j, "response_format.schema");
             } else {
                 a->has_format = true;
                 a->format = QN_GRAMMAR_JSON;
@@ -77,13 +60,13 @@ static void read_format(api_ask *a, const api_at *body)
             else if (!api_get_object(&s, "schema", &schema))
                 api_refuse_field(&s, "schema", "is missing");
             else
-                keep_schema(a, schema.j, "response_format.json_schema.schema");
+                api_keep_schema(a, schema.j, "response_format.json_schema.schema");
         } else if (strcmp(type, "text") != 0) {
             api_refuse_field(&f, "type", "'%.40s' is none of \"text\", \"json_object\", \"json_schema\"", type);
         }
     }
     if (api_get_object(body, "json_schema", &schema))
-        keep_schema(a, schema.j, "json_schema");
+        api_keep_schema(a, schema.j, "json_schema");
     const char *text;
     if (api_get_bytes(body, "grammar", &text, &a->n_format) && a->n_format) {
         a->has_format = true;

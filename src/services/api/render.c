@@ -198,10 +198,17 @@ static qn_status cut_end(api_ask *a, const json_t *messages, qn_err *err)
     return qn__fail(err, QN_EUNSUPPORTED, "messages", "the template does not show the last message, so it cannot be continued");
 }
 
+/* The tools that stand in the prompt's place for tools; NULL: none. */
+static json_t *canon_shown(const api_ask *a)
+{
+    const json_t *shown = a->shown_tools ? a->shown_tools : a->tools;
+    return json_array_size(shown) ? api_canon_tools(shown) : NULL;
+}
+
 qn_status api_render(api_ask *a, qn_err *err)
 {
     variables v;
-    json_t *canon = NULL, *tools = a->tools ? api_canon_tools(a->tools) : NULL;
+    json_t *canon = NULL, *tools = canon_shown(a);
     qn_status st = take_vars(a, &v, err);
     if (!st)
         st = api_canon_messages(a->messages, &canon, err);
@@ -233,7 +240,7 @@ qn_status api_render(api_ask *a, qn_err *err)
 qn_status api_render_with(api_ask *a, json_t *message, char **text, size_t *n, qn_err *err)
 {
     variables v;
-    json_t *tools = a->tools ? api_canon_tools(a->tools) : NULL, *all = json_deep_copy(a->canon), *bent = NULL;
+    json_t *tools = canon_shown(a), *all = json_deep_copy(a->canon), *bent = NULL;
     qn_status st = take_vars(a, &v, err);
     if (!st && (!all || json_array_append(all, message) != 0 || !(bent = api_canon_bend(all, a->bend))))
         st = qn__fail_mem(err, "messages");

@@ -27,6 +27,8 @@ static const api_route table[] = {
     {"/metrics", API_GET, api_metrics, &api_openai_wire},
     {"/requests", API_GET | API_QUICK, api_requests, &api_openai_wire},
     {"/slots", API_GET | API_QUICK, api_requests, &api_openai_wire},
+    {"/messages", API_POST, api_anthropic_messages, &api_anthropic_wire},
+    {"/messages/count_tokens", API_POST, api_anthropic_count, &api_anthropic_wire},
 };
 enum { N_ROUTES = sizeof table / sizeof *table };
 

@@ -29,6 +29,10 @@ extern const api_wire api_openai_chat_wire, api_openai_text_wire, api_openai_wir
 /* openai_chat.c */
 void api_openai_chat(api_server *s, http_exchange *x, api_at *body);
 void api_openai_read_chat(api_ask *a, const api_at *body);
+/* anthropic.c */
+extern const api_wire api_anthropic_wire;
+void api_anthropic_messages(api_server *s, http_exchange *x, api_at *body);
+void api_anthropic_count(api_server *s, http_exchange *x, api_at *body);
 /* openai_models.c */
 void api_openai_models(api_server *s, http_exchange *x, api_at *body);
 void api_openai_model(api_server *s, http_exchange *x, api_at *body);
