@@ -12,7 +12,7 @@
 
 typedef struct serve_options {
     int32_t port, ollama_port, parallel, queue, max_gap, idle, body_mib;
-    const char *host, *key_file, *cert, *key, *memory, *kv_ram, *log;
+    const char *host, *key_file, *cert, *key, *memory, *kv_ram, *kv_disk, *kv_disk_max, *log;
     cli_list keys, origins, hosts;
     bool ollama, insecure, lazy, log_prompts, quiet;
     double temp, top_p, min_p, drain;
@@ -126,6 +126,8 @@ static int run(serve_options *o, const char **operands)
     s.log_prompts = o->log_prompts;
     (void)(o->memory && size_of(o->memory, &s.memory)); /* checked before */
     (void)(o->kv_ram && size_of(o->kv_ram, &s.engine.kv_ram));
+    (void)(o->kv_disk_max && size_of(o->kv_disk_max, &s.engine.kv_disk_max));
+    s.engine.kv_disk = o->kv_disk;
     if (o->log && !(log = fopen(o->log, "ae")))
         return cli_fail_text(o->log, "cannot append: %s", strerror(errno));
     s.log = o->quiet ? NULL : log_line;
@@ -158,6 +160,8 @@ static int serve(const cli_command *c, int argc, char **argv)
         rc = cli_usage(c, "--memory: '%s' is not a size such as 12G", o.memory);
     if (rc == CLI_GO && o.kv_ram && !size_of(o.kv_ram, &bytes))
         rc = cli_usage(c, "--kv-ram: '%s' is not a size such as 4G", o.kv_ram);
+    if (rc == CLI_GO && o.kv_disk_max && !size_of(o.kv_disk_max, &bytes))
+        rc = cli_usage(c, "--kv-disk-max: '%s' is not a size such as 20G", o.kv_disk_max);
     if (rc == CLI_GO && !o.cert != !o.key)
         rc = cli_usage(c, "--tls-cert and --tls-key go together");
     if (rc == CLI_GO && env && *env && !o.keys.n && !o.key_file) {
@@ -187,6 +191,9 @@ static const cli_option options[] = {
      "what loaded models may take, such as 12G; those that rest make room for others (default: no limit)"},
     {"--kv-ram", NULL, CLI_TEXT, "SIZE", AT(kv_ram), 0, 0,
      "what the KV cache of a model may take (default: a quarter of the machine's memory at most)"},
+    {"--kv-disk", NULL, CLI_TEXT, "DIR", AT(kv_disk), 0, 0,
+     "keep the KV cache there, too: what was read once is not read again after a restart"},
+    {"--kv-disk-max", NULL, CLI_TEXT, "SIZE", AT(kv_disk_max), 0, 0, "what that may take (default 10G)"},
     {"--parallel", NULL, CLI_INT, "N", AT(parallel), 1, 1024, "requests computed together (default 8)"},
     {"--queue", NULL, CLI_INT, "N", AT(queue), 1, 65536, "requests that may wait beyond those (default 64)"},
     {"--max-gap", NULL, CLI_INT, "MS", AT(max_gap), 1, 3600000,

@@ -306,14 +306,16 @@ static qn_status prepare(api_ask *a, api_error *e)
     if (!a->loaded)
         return QN_EINVAL;
     a->model_name = a->loaded->name;
-    qn_status st = api_forms_open(a, &err);
-    if (!st && a->mode == API_CHAT) {
+    qn_status st = QN_OK;
+    if (a->mode == API_CHAT) {
         a->prompts = api_keep(a, sizeof *a->prompts);
         a->n_prompts = a->prompts != NULL;
         st = a->prompts ? api_render(a, &err) : QN_ENOMEM;
         if (!st)
             *a->prompts = (api_prompt){.text = a->rendered, .n_text = a->n_rendered, .special = true};
     }
+    if (!st)
+        st = api_forms_open(a, &err);
     if (!st)
         st = tokenize(a, &err);
     if (st) {
