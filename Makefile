@@ -123,6 +123,12 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/r
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libquern.a
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(BUILD)/libquern.a $(LIBS)
 
+# The official JSON Schema suite (SUITE: its draft2020-12 folder), judged with ajv from npm.
+.PHONY: schema-suite
+SAMPLES ?= 200
+schema-suite: $(BUILD)/tests/schema/driver ## the schema compiler against JSON-Schema-Test-Suite (SUITE=.../tests/draft2020-12)
+	@tests/schema/suite "$(SUITE)" $(BUILD)/tests/schema/driver $(SAMPLES)
+
 REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
 
 run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
