@@ -233,17 +233,17 @@ INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int i, int 
 
 INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins, const bool packed)
 {
-    _Alignas(64) int32_t c[2][2][2][C_TILE]; /* by turns: a tile is finished while the next is multiplied */
+    _Alignas(64) int32_t c[2][2][C_TILE];
     digits q[2];
     amx_walk w;
     int lines = a->tokens < 16 ? a->tokens : 16;
-    configure(lines, 64, false);
+    configure(lines, 64, 4, 1);
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
             walk_begin(&w, a, g, t0, packed);
             int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
             if (n_lines != lines)
-                configure(lines = n_lines, 64, false);
+                configure(lines = n_lines, 64, 4, 1);
             for (int b = 0; b < a->k / 256; b++) {
                 for (int h = 0; h < w.n_groups; h++) {
                     take(w.p[h], &q[h], packed);
@@ -252,13 +252,11 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
                 for (int i = 0; i < tiles; i++) {
                     const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)b * 256;
                     if (w.n_groups == 2)
-                        multiply_256(q, x, a->x_stride, c[i % 2], true, !mins);
+                        multiply_256(q, x, a->x_stride, c, true, !mins);
                     else
-                        multiply_256(q, x, a->x_stride, c[i % 2], false, !mins);
-                    if (i > 0)
-                        finish_tile_256(&w, q, b, i - 1, lines, c[(i - 1) % 2], mins);
+                        multiply_256(q, x, a->x_stride, c, false, !mins);
+                    finish_tile_256(&w, q, b, i, lines, c, mins);
                 }
-                finish_tile_256(&w, q, b, tiles - 1, lines, c[(tiles - 1) % 2], mins);
             }
             walk_end(&w);
         }
@@ -276,8 +274,8 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
         else                                                                                                           \
             matmul_256(a, bytes, take, mins, false);                                                                   \
     }
-TYPE_256(Q4_K, 7, 144, digits_q4_k, true)
-TYPE_256(Q5_K, 7, 176, digits_q5_k, true)
+TYPE_256(Q4_K, 8, 144, digits_q4_k, true)
+TYPE_256(Q5_K, 8, 176, digits_q5_k, true)
 TYPE_256(Q6_K, 15, 210, digits_q6_k, false)
 
 /* ---- blocks of 32: 8 of them at a time, the weights signed ---- */
@@ -296,92 +294,95 @@ INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks, const bool packe
         u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(16));
 }
 
-/* c[block][group][token][row] of `blocks` blocks */
-INLINE void multiply_32(const panel *u, int at, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks,
+/* Sums in tiles 0..5, activations in 6, weights in 7. */
+#define PRODUCT(sum, b, h)                                                                                             \
+    _tile_loadd(7, u[h].w + (b) * 8, 64);                                                                              \
+    _tile_zero(sum);                                                                                                   \
+    _tile_dpbssd(sum, 6, 7);
+#define BLOCK(sum, sum2, b)                                                                                            \
+    if ((b) < blocks) {                                                                                                \
+        _tile_loadd(6, x + (b) * 32, stride);                                                                          \
+        PRODUCT(sum, b, 0)                                                                                             \
+        if (two) {                                                                                                     \
+            PRODUCT(sum2, b, 1)                                                                                        \
+        }                                                                                                              \
+    }
+#define STORE(sum, sum2, b)                                                                                            \
+    if ((b) >= 0 && (b) < blocks) {                                                                                    \
+        _tile_stored(sum, c[b][0], 64);                                                                                \
+        if (two)                                                                                                       \
+            _tile_stored(sum2, c[b][1], 64);                                                                           \
+    }
+
+/* c[block][group][token][row] of `blocks` blocks. A product takes three times as long as it keeps the unit busy, so sums are
+ * stored two blocks later. */
+INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks,
                         const bool two)
 {
     memory_seen();
-    for (int b = 0; b < blocks; b += 2) {
-        bool more = b + 1 < blocks;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_loadd(4, x + b * 32, stride);
-        _tile_loadd(6, u[0].w + (at + b) * 8, 64);
-        _tile_dpbssd(0, 4, 6);
-        if (two) {
-            _tile_loadd(7, u[1].w + (at + b) * 8, 64);
-            _tile_dpbssd(1, 4, 7);
-        }
-        if (more) {
-            _tile_zero(2);
-            _tile_zero(3);
-            _tile_loadd(5, x + b * 32 + 32, stride);
-            _tile_loadd(6, u[0].w + (at + b) * 8 + 8, 64);
-            _tile_dpbssd(2, 5, 6);
-            if (two) {
-                _tile_loadd(7, u[1].w + (at + b) * 8 + 8, 64);
-                _tile_dpbssd(3, 5, 7);
-            }
-        }
-        _tile_stored(0, c[b][0], 64);
-        if (two)
-            _tile_stored(1, c[b][1], 64);
-        if (more) {
-            _tile_stored(2, c[b + 1][0], 64);
-            if (two)
-                _tile_stored(3, c[b + 1][1], 64);
-        }
+    for (int b = 0; b < blocks + 2; b += 3) {
+        BLOCK(0, 1, b)
+        STORE(2, 3, b - 2)
+        BLOCK(2, 3, b + 1)
+        STORE(4, 5, b - 1)
+        BLOCK(4, 5, b + 2)
+        STORE(0, 1, b)
     }
     memory_seen();
 }
 
-INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int at, int blocks, int i, int lines,
-                           int32_t (*c)[2][C_TILE])
+/* `blocks` is 8, or at the end of a row fewer. */
+INLINE vf finish_32(const panel *u, const float *d, const int32_t (*c)[2][C_TILE], int at, int h, vf y, int blocks)
+{
+    if (blocks == 8) {
+        UNROLL
+        for (int b = 0; b < 8; b++)
+            y = vf_fma(vf_mul(u->d[b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + at)), y);
+        return y;
+    }
+    for (int b = 0; b < blocks; b++)
+        y = vf_fma(vf_mul(u->d[b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + at)), y);
+    return y;
+}
+
+INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int blocks, int i, int lines,
+                           const int32_t (*c)[2][C_TILE])
 {
     int start = tile_start(w, i, lines);
     for (int h = 0; h < w->n_groups; h++)
         for (int t = i * lines; t < start + lines; t++) {
-            const float *d = qn__q32_d(token(w, t), w->a->k) + first + at;
-            vf y = vf_load(w->acc[h] + t * VF_N);
-            for (int b = 0; b < blocks; b++)
-                y = vf_fma(vf_mul(u[h].d[at + b], vf_set1(d[b])),
-                           vf_from_i(_mm512_loadu_si512(c[b][h] + (t - start) * 16)), y);
-            vf_store(w->acc[h] + t * VF_N, y);
+            float *acc = w->acc[h] + t * VF_N;
+            const float *d = qn__q32_d(token(w, t), w->a->k) + first;
+            vf_store(acc, finish_32(&u[h], d, c, (t - start) * 16, h, vf_load(acc), blocks));
         }
 }
 
 INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const bool packed)
 {
-    enum { PART = 8 }; /* blocks whose sums lie in c */
-    _Alignas(64) int32_t c[2][PART][2][C_TILE];
+    _Alignas(64) int32_t c[8][2][C_TILE];
     panel u[2];
     amx_walk w;
     int lines = a->tokens < 16 ? a->tokens : 16;
-    configure(lines, 32, true);
+    configure(lines, 32, 6, 1);
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
             walk_begin(&w, a, g, t0, packed);
             int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
             if (n_lines != lines)
-                configure(lines = n_lines, 32, true);
+                configure(lines = n_lines, 32, 6, 1);
             for (int first = 0; first < a->k / 32; first += 8) {
                 int blocks = a->k / 32 - first < 8 ? a->k / 32 - first : 8;
                 for (int h = 0; h < w.n_groups; h++) {
                     unpack(w.p[h], &u[h], blocks, packed);
                     walk_on(&w, h, (size_t)blocks * bytes, packed);
                 }
-                for (int b = 0; b < blocks; b += PART) {
-                    int n = blocks - b < PART ? blocks - b : PART;
-                    for (int i = 0; i < tiles; i++) {
-                        const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)(first + b) * 32;
-                        if (w.n_groups == 2)
-                            multiply_32(u, b, x, a->x_stride, c[i % 2], n, true);
-                        else
-                            multiply_32(u, b, x, a->x_stride, c[i % 2], n, false);
-                        if (i > 0)
-                            finish_tile_32(&w, u, first, b, n, i - 1, lines, c[(i - 1) % 2]);
-                    }
-                    finish_tile_32(&w, u, first, b, n, tiles - 1, lines, c[(tiles - 1) % 2]);
+                for (int i = 0; i < tiles; i++) {
+                    const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)first * 32;
+                    if (w.n_groups == 2)
+                        multiply_32(u, x, a->x_stride, c, blocks, true);
+                    else
+                        multiply_32(u, x, a->x_stride, c, blocks, false);
+                    finish_tile_32(&w, u, first, blocks, i, lines, (const int32_t(*)[2][C_TILE])c);
                 }
             }
             walk_end(&w);

@@ -8,7 +8,7 @@ uint64_t qn__amx_peak_int8(uint64_t rounds, void *sink)
     _Alignas(64) int32_t sums[16 * 16];
     for (int i = 0; i < 16 * 64; i++)
         ones[i] = 1;
-    configure(16, 64, true);
+    configure(16, 64, 4, 2);
     memory_seen();
     _tile_loadd(4, ones, 64);
     _tile_loadd(5, ones, 64);

@@ -1,8 +1,8 @@
 /* tiles.h - what the files of the AMX level share: the shapes of the tiles.
  *
- *   0..3   sums           [tokens][16] int32
- *   4      activations    [tokens][width] bytes; with `pair` also 5
- *   others weights        [width/4][16][4] bytes */
+ *   the first `sums`   sums           [tokens][16] int32
+ *   the next `acts`    activations    [tokens][width] bytes
+ *   others             weights        [width/4][16][4] bytes */
 #ifndef QN_KERNELS_TILES_H
 #define QN_KERNELS_TILES_H
 
@@ -22,13 +22,13 @@ INLINE void memory_seen(void)
     __asm__ volatile("" ::: "memory");
 }
 
-INLINE void configure(int tokens, int width, bool pair)
+INLINE void configure(int tokens, int width, int sums, int acts)
 {
     tile_config c = {.palette = 1};
     for (int i = 0; i < 8; i++) {
-        bool x = i == 4 || (pair && i == 5);
+        bool x = i >= sums && i < sums + acts;
         c.line_bytes[i] = (uint16_t)(x ? width : 64);
-        c.lines[i] = (uint8_t)(i < 4 || x ? tokens : width / 4);
+        c.lines[i] = (uint8_t)(i < sums || x ? tokens : width / 4);
     }
     __asm__ volatile("" ::"r"(&c) : "memory");
     _tile_loadconfig(&c);
