@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "kernels/vec/unroll.h"
+
 /* Bytes of the head; -1: not packed. */
 static int head_of(qn_type type)
 {
@@ -29,16 +31,19 @@ bool qn__pack_has(qn_type type)
     return head_of(type) >= 0;
 }
 
-/* A field of n bytes of all rows. */
-static void put(unsigned char *dst, const unsigned char *src, size_t row_bytes, int lanes, size_t n)
+/* A field of n bytes of all rows; both known where it is inlined. */
+INLINE void put(unsigned char *dst, const unsigned char *src, size_t row_bytes,
+                                                      const int lanes, const size_t n)
 {
+    UNROLL
     for (int r = 0; r < lanes; r++)
         memcpy(dst + (size_t)r * n, src + (size_t)r * row_bytes, n);
 }
 
-void qn__pack(qn_type type, int lanes, const unsigned char *src, size_t row_bytes, unsigned char *dst)
+INLINE void pack(size_t block, size_t head, const int lanes, const unsigned char *src,
+                                                       size_t row_bytes, unsigned char *dst)
 {
-    const size_t block = qn__type_info(type)->bytes, head = (size_t)head_of(type), across = (size_t)lanes;
+    const size_t across = (size_t)lanes;
     for (size_t at = 0; at < row_bytes; at += block) {
         size_t o = at + head, end = at + block;
         if (head == 1)
@@ -50,6 +55,17 @@ void qn__pack(qn_type type, int lanes, const unsigned char *src, size_t row_byte
         if (o < end)
             put(dst + o * across, src + o, row_bytes, lanes, 2);
     }
+}
+
+void qn__pack(qn_type type, int lanes, const unsigned char *src, size_t row_bytes, unsigned char *dst)
+{
+    const size_t block = qn__type_info(type)->bytes, head = (size_t)head_of(type);
+    if (lanes == 16)
+        pack(block, head, 16, src, row_bytes, dst);
+    else if (lanes == 8)
+        pack(block, head, 8, src, row_bytes, dst);
+    else
+        pack(block, head, lanes, src, row_bytes, dst);
 }
 
 void qn__unpack_block(qn_type type, int lanes, const unsigned char *at, int row, unsigned char *dst)
