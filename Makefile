@@ -83,6 +83,7 @@ all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## build quern and 
 
 # Per-level flags: everything else is x86-64-v2 or ARMv8.0, so that one binary starts everywhere.
 LEVEL_avx2   := -mavx2 -mfma -mf16c -mbmi2
+LEVEL_avxvnni := $(LEVEL_avx2) -mavxvnni
 LEVEL_avx512 := $(LEVEL_avx2) -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
 LEVEL_amx    := $(LEVEL_avx512) -mamx-tile -mamx-int8
 LEVEL_neon   := -march=armv8.2-a+dotprod

@@ -58,6 +58,13 @@ qn_cpu qn__cpu_best(void)
         return QN_CPU_AVX512;
     return QN_CPU_AMX;
 }
+
+bool qn__cpu_has_vnni(void)
+{
+    unsigned a, b, c, d;
+    const unsigned avx_vnni = 1u << 4;
+    return qn__cpu_best() >= QN_CPU_AVX2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx_vnni);
+}
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 
@@ -167,6 +174,12 @@ double qn__cpu_load(void)
     double load;
     return getloadavg(&load, 1) == 1 ? load : 0;
 }
+#if !defined(__x86_64__)
+bool qn__cpu_has_vnni(void)
+{
+    return false;
+}
+#endif
 
 size_t qn__cpu_cache(void)
 {

@@ -22,6 +22,8 @@ const char *qn__cpu_name(qn_cpu level);
 /* The best level of this machine: from CPUID and XCR0 (the OS must save the registers), or from what the kernel tells
  * of an ARM. */
 qn_cpu qn__cpu_best(void);
+/* Dot products of 32 bytes (AVX-VNNI) at the AVX2 level. */
+bool qn__cpu_has_vnni(void);
 /* `name` NULL: the environment's QUERN_CPU, else the best. Errors: QN_EINVAL for an unknown name, QN_EUNSUPPORTED when
  * the machine does not have it. */
 qn_status qn__cpu_choose(const char *name, qn_cpu *out, qn_err *err);

@@ -19,6 +19,7 @@
 
 #define REF(type) [QN_##type] = qn__ref_matmul_##type,
 #define AVX2(type) [QN_##type] = qn__avx2_matmul_##type,
+#define AVXVNNI(type) [QN_##type] = qn__avxvnni_matmul_##type,
 #define AVX512(type) [QN_##type] = qn__avx512_matmul_##type,
 #define AMX(type) [QN_##type] = qn__amx_matmul_##type,
 #define NEON(type) [QN_##type] = qn__neon_matmul_##type,
@@ -41,7 +42,8 @@ static const qn_kernels tables[] = {
     [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
 #if defined(__x86_64__)
     [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .lanes = 8, .span = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
-    [QN_CPU_AVX512] = {.level = QN_CPU_AVX512, .lanes = 16, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+    [QN_CPU_AVX512] =
+        {.level = QN_CPU_AVX512, .lanes = 16, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
     [QN_CPU_AMX] = {.level = QN_CPU_AMX,
                     .lanes = 16,
                     .span = 256,
@@ -62,9 +64,27 @@ static const qn_kernels tables[] = {
 #endif
 };
 
+#if defined(__x86_64__)
+static const qn_kernels avx2_vnni = {.level = QN_CPU_AVX2,
+                                     .lanes = 8,
+                                     .span = 64,
+                                     ACTS,
+                                     .matmul = {QN_FLOAT_TYPES(AVX2) QN_MAIN_TYPES(AVXVNNI) QN_MORE_TYPES(AVXVNNI)},
+                                     OPERATIONS(avx2)};
+#endif
+
+const qn_kernels *qn__kernels_form(qn_cpu level, int i)
+{
+#if defined(__x86_64__)
+    if (level == QN_CPU_AVX2 && qn__cpu_has_vnni())
+        return i == 0 ? &avx2_vnni : i == 1 ? &tables[level] : NULL;
+#endif
+    return i == 0 ? &tables[level] : NULL;
+}
+
 const qn_kernels *qn__kernels(qn_cpu level)
 {
-    return &tables[level];
+    return qn__kernels_form(level, 0);
 }
 
 size_t qn__kv_bytes(qn_kv kv, int head)

@@ -122,6 +122,9 @@ typedef struct qn_kernels {
 
 /* The table of a level; the machine must have it. Static. */
 const qn_kernels *qn__kernels(qn_cpu level);
+/* A level may have further instructions for the same bits: the i-th form that the machine has, best first; NULL past the
+ * end. qn__kernels gives the first. */
+const qn_kernels *qn__kernels_form(qn_cpu level, int i);
 /* Bytes of one prepared row, a multiple of 64. */
 size_t qn__act_bytes(qn_act act, int k);
 

@@ -32,16 +32,15 @@ bool qn__pack_has(qn_type type)
 }
 
 /* A field of n bytes of all rows; both known where it is inlined. */
-INLINE void put(unsigned char *dst, const unsigned char *src, size_t row_bytes,
-                                                      const int lanes, const size_t n)
+INLINE void put(unsigned char *dst, const unsigned char *src, size_t row_bytes, const int lanes, const size_t n)
 {
     UNROLL
     for (int r = 0; r < lanes; r++)
         memcpy(dst + (size_t)r * n, src + (size_t)r * row_bytes, n);
 }
 
-INLINE void pack(size_t block, size_t head, const int lanes, const unsigned char *src,
-                                                       size_t row_bytes, unsigned char *dst)
+INLINE void pack(size_t block, size_t head, const int lanes, const unsigned char *src, size_t row_bytes,
+                 unsigned char *dst)
 {
     const size_t across = (size_t)lanes;
     for (size_t at = 0; at < row_bytes; at += block) {

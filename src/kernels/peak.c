@@ -18,7 +18,16 @@ static const qn_peak peaks[] = {
 #endif
 };
 
+#if defined(__x86_64__)
+static const qn_peak avx2_vnni = {
+    .int8 = qn__avxvnni_peak_int8, .fp32 = qn__avx2_peak_fp32, .read = qn__avx2_peak_read};
+#endif
+
 const qn_peak *qn__peak(qn_cpu level)
 {
+#if defined(__x86_64__)
+    if (level == QN_CPU_AVX2 && qn__cpu_has_vnni())
+        return &avx2_vnni;
+#endif
     return &peaks[level];
 }

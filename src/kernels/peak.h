@@ -26,6 +26,7 @@ QN_PEAK_LEVEL(ref)
 QN_PEAK_LEVEL(avx2)
 QN_PEAK_LEVEL(avx512)
 uint64_t qn__amx_peak_int8(uint64_t rounds, void *sink);
+uint64_t qn__avxvnni_peak_int8(uint64_t rounds, void *sink);
 #elif defined(__aarch64__)
 QN_PEAK_LEVEL(neon)
 uint64_t qn__i8mm_peak_int8(uint64_t rounds, void *sink);

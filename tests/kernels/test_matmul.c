@@ -350,27 +350,38 @@ static int k_for(qn_type type, int pick)
     return unit > 1 ? unit * pick : pick * 37 - 36 + rnd_in(0, 40);
 }
 
+/* The i-th table of all levels and their forms. */
+static const qn_kernels *each(int i)
+{
+    for (int l = 0; l < levels(); l++)
+        for (int form = 0; qn__kernels_form((qn_cpu)l, form); form++)
+            if (i-- == 0)
+                return qn__kernels_form((qn_cpu)l, form);
+    return NULL;
+}
+
 static void shapes(void **state)
 {
     (void)state;
     static const int rows[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 50},
                      tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17, 33, 65};
-    for (int l = 0; l < levels(); l++)
+    const qn_kernels *kn;
+    for (int l = 0; (kn = each(l)); l++)
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
             for (int n = 0; n < 26; n++)
-                MUST(check_shape(qn__kernels((qn_cpu)l), own[i], k_for(own[i], n == 25 ? 25 : 1 + n % 5), rows[n % 13],
-                                 tokens[n * 5 % 13], NORMAL, NORMAL));
+                MUST(check_shape(kn, own[i], k_for(own[i], n == 25 ? 25 : 1 + n % 5), rows[n % 13], tokens[n * 5 % 13],
+                                 NORMAL, NORMAL));
 }
 
 static void extremes(void **state)
 {
     (void)state;
-    for (int l = 0; l < levels(); l++)
+    const qn_kernels *kn;
+    for (int l = 0; (kn = each(l)); l++)
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
             for (int fw = 0; fw < FILL_COUNT; fw++)
                 for (int fx = 0; fx < FILL_COUNT; fx++)
-                    MUST(check_shape(qn__kernels((qn_cpu)l), own[i], k_for(own[i], 3), rnd_in(1, 20), rnd_in(1, 6),
-                                     (fill)fw, (fill)fx));
+                    MUST(check_shape(kn, own[i], k_for(own[i], 3), rnd_in(1, 20), rnd_in(1, 6), (fill)fw, (fill)fx));
 }
 
 /* Every type that has a meaning has a matmul at every level, and the list above has them all. */
@@ -489,6 +500,9 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(extremes),
                                        cmocka_unit_test(every_type), cmocka_unit_test(not_numbers),
                                        cmocka_unit_test(planted)};
-    printf("figure: kernel levels checked: %d\n", levels());
+    int forms = 0;
+    while (each(forms))
+        forms++;
+    printf("figure: kernel levels checked: %d, in %d forms\n", levels(), forms);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

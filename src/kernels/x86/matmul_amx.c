@@ -296,12 +296,12 @@ INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks, const bool packe
 
 /* Sums in tiles 0..5, activations in 6, weights in 7. */
 #define PRODUCT(sum, b, h)                                                                                             \
-    _tile_loadd(7, u[h].w + (b) * 8, 64);                                                                              \
+    _tile_loadd(7, u[h].w + (b)*8, 64);                                                                                \
     _tile_zero(sum);                                                                                                   \
     _tile_dpbssd(sum, 6, 7);
 #define BLOCK(sum, sum2, b)                                                                                            \
     if ((b) < blocks) {                                                                                                \
-        _tile_loadd(6, x + (b) * 32, stride);                                                                          \
+        _tile_loadd(6, x + (b)*32, stride);                                                                            \
         PRODUCT(sum, b, 0)                                                                                             \
         if (two) {                                                                                                     \
             PRODUCT(sum2, b, 1)                                                                                        \
@@ -314,8 +314,8 @@ INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks, const bool packe
             _tile_stored(sum2, c[b][1], 64);                                                                           \
     }
 
-/* c[block][group][token][row] of `blocks` blocks. A product takes three times as long as it keeps the unit busy, so sums are
- * stored two blocks later. */
+/* c[block][group][token][row] of `blocks` blocks. A product takes three times as long as it keeps the unit busy, so
+ * sums are stored two blocks later. */
 INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks,
                         const bool two)
 {

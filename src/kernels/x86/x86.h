@@ -43,6 +43,12 @@ QN_X86_LEVEL(avx512)
 QN_MATMUL_TYPES(X)
 #undef X
 
+/* The AVX2 level where there are dot products of 32 bytes (AVX-VNNI): the same bits. */
+#define X(type) void qn__avxvnni_matmul_##type(const qn_matmul *a);
+QN_MAIN_TYPES(X)
+QN_MORE_TYPES(X)
+#undef X
+
 /* Weights of other types are as at the AVX-512 level. */
 #define X(type) void qn__amx_matmul_##type(const qn_matmul *a);
 QN_MAIN_TYPES(X)

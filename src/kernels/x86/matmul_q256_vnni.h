@@ -1,0 +1,141 @@
+/* matmul_q256_vnni.h - Q4_K, Q5_K, Q6_K with VNNI. See quant_vec.h.
+ *
+ * A lane of one VPDPBUSD chain of c steps is a sum of 4c products. For Q4_K 16 products stay within int16 (16*15*127 =
+ * 30480), so VPDPWSSD multiplies it by the scale and adds it, the scale's upper half being 0. The others need a 32-bit
+ * product. */
+#ifndef QN_KERNELS_MATMUL_Q256_VNNI_H
+#define QN_KERNELS_MATMUL_Q256_VNNI_H
+
+#include "kernels/x86/quant_vec.h"
+
+/* acc = fma(d*dx, sum, acc); acc = fma(-(dmin*dx), msum, acc) */
+INLINE void finish(const panel_dot *p, int t, vi sum, const vi *msum)
+{
+    vf dx = vf_set1(qn__q256_d(p->x + (size_t)t * p->x_stride, p->k)[p->first]);
+    vf acc = vf_load(p->acc + t * VF_N);
+    acc = vf_fma(vf_mul(p->u->d[0], dx), vf_from_i(sum), acc);
+    if (msum)
+        acc = vf_fnma(vf_mul(p->u->dmin, dx), vf_from_i(*msum), acc);
+    vf_store(p->acc + t * VF_N, acc);
+}
+
+/* Sum of pair[j] * (s[2j], s[2j+1]), n pairs. */
+INLINE vi pair_sum(const panel_dot *p, const int16_t *s, const int n)
+{
+    vi m = vi_zero();
+    UNROLL
+    for (int j = 0; j < n; j++)
+        m = vi_dpwssd(m, p->u->pair[j], broadcast4(s + 2 * j));
+    return m;
+}
+
+/* The minima's part: of sums of 32. The offset of Q6_K: of sums of 16. */
+INLINE vi min_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s2(p->x + (size_t)t * p->x_stride, p->k) + p->first * 8, 4);
+}
+
+INLINE vi offset_sum(const panel_dot *p, int t)
+{
+    return pair_sum(p, qn__q256_s(p->x + (size_t)t * p->x_stride, p->k) + p->first * 16, 8);
+}
+
+INLINE void dot_q4_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 8; j++) {
+        vi a[TILE_T], b[TILE_T];
+        const vi *w = p->u->w + 8 * j;
+        UNROLL
+        for (int t = 0; t < T; t++)
+            a[t] = b[t] = vi_zero();
+        UNROLL
+        for (int c = 0; c < 4; c++) {
+            UNROLL
+            for (int t = 0; t < T; t++) {
+                const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
+                a[t] = vi_dpbusd(a[t], w[c], broadcast4(xt));
+                b[t] = vi_dpbusd(b[t], w[c + 4], broadcast4(xt + 16));
+            }
+        }
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            sum[t] = vi_dpwssd(sum[t], a[t], p->u->sc[j]);
+            sum[t] = vi_dpwssd(sum[t], b[t], p->u->sc[j]);
+        }
+    }
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        vi m = min_sum(p, t);
+        finish(p, t, sum[t], &m);
+    }
+}
+
+/* sum += sc * (n dwords of w against x), n = 4 or 8. */
+INLINE void sub_block(const panel_dot *p, const char *x, const vi *w, vi sc, vi *sum, const int n, const int T)
+{
+    vi a[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        a[t] = vi_zero();
+    UNROLL
+    for (int c = 0; c < n; c++) {
+        UNROLL
+        for (int t = 0; t < T; t++)
+            a[t] = vi_dpbusd(a[t], w[c], broadcast4(x + (size_t)t * p->x_stride + c * 4));
+    }
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_add(sum[t], vi_mullo(a[t], sc));
+}
+
+INLINE void dot_q5_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 8; j++)
+        sub_block(p, x + j * 32, p->u->w + 8 * j, p->u->sc[j], sum, 8, T);
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        vi m = min_sum(p, t);
+        finish(p, t, sum[t], &m);
+    }
+}
+
+INLINE void dot_q6_k(const panel_dot *p, const int T)
+{
+    const char *x = p->x + (size_t)p->first * 256;
+    vi sum[TILE_T];
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_zero();
+    for (int j = 0; j < 16; j++)
+        sub_block(p, x + j * 16, p->u->w + 4 * j, p->u->sc[j], sum, 4, T);
+    UNROLL
+    for (int t = 0; t < T; t++) /* the offset of 32 */
+        finish(p, t, vi_sub(sum[t], vi_sll(offset_sum(p, t), 5)), NULL);
+}
+
+void VNNI_MATMUL(Q4_K)(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 144, unpack_q4_k, dot_q4_k);
+}
+
+void VNNI_MATMUL(Q5_K)(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 176, unpack_q5_k, dot_q5_k);
+}
+
+void VNNI_MATMUL(Q6_K)(const qn_matmul *a)
+{
+    matmul_panels(a, 256, 210, unpack_q6_k, dot_q6_k);
+}
+
+#endif
