@@ -33,31 +33,50 @@ static void put_base64(qn_buf *out, const void *p, size_t n)
     qn__buf_putc(out, '"');
 }
 
-static void put_vector(qn_buf *out, float *v, size_t n, size_t wanted, bool base64)
+/* The first ones, to length 1 again. */
+static void shorten(float *v, size_t n, size_t wanted)
 {
-    if (wanted < n) { /* the first ones, to length 1 again */
-        double sum = 0;
-        for (size_t i = 0; i < wanted; i++)
-            sum += (double)v[i] * (double)v[i];
-        const float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 1;
-        for (size_t i = 0; i < wanted; i++)
-            v[i] *= scale;
-    }
+    double sum = 0;
+    if (wanted >= n)
+        return;
+    for (size_t i = 0; i < wanted; i++)
+        sum += (double)v[i] * (double)v[i];
+    const float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 1;
+    for (size_t i = 0; i < wanted; i++)
+        v[i] *= scale;
+}
+
+static void put_vector(qn_buf *out, const float *v, size_t n, bool base64)
+{
     if (base64) {
-        put_base64(out, v, wanted * sizeof *v);
+        put_base64(out, v, n * sizeof *v);
         return;
     }
-    for (size_t i = 0; i < wanted; i++) {
+    for (size_t i = 0; i < n; i++) {
         qn__buf_putc(out, i ? ',' : '[');
         api_put_float(out, (double)v[i]);
     }
     qn__buf_putc(out, ']');
 }
 
-/* All vectors, one call of the scheduler's thread after another: what runs goes on in between. */
-static qn_status embed_all(api_ask *a, int32_t dimensions, bool base64, qn_buf *out, qn_err *err)
+typedef struct form {
+    int32_t dimensions;
+    bool base64;
+} form;
+
+static void put_one(void *arg, size_t i, const float *v, size_t n, qn_buf *out)
 {
-    const size_t n = (size_t)a->loaded->info.n_embd;
+    const form *f = arg;
+    qn__buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i ? "," : "", i);
+    put_vector(out, v, n, f->base64);
+    qn__buf_putc(out, '}');
+}
+
+/* One call of the scheduler's thread after another: what runs goes on in between. */
+qn_status api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg,
+                         qn_buf *out, qn_err *err)
+{
+    const size_t n = (size_t)a->loaded->info.n_embd, wanted = dimensions ? (size_t)dimensions : n;
     embedding m = {.out = qn__alloc(n * sizeof *m.out)};
     qn_status st = m.out ? QN_OK : qn__fail_mem(err, "embeddings");
     if (!st && dimensions > (int32_t)n)
@@ -75,9 +94,8 @@ static qn_status embed_all(api_ask *a, int32_t dimensions, bool base64, qn_buf *
         }
         if (st)
             break;
-        qn__buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i ? "," : "", i);
-        put_vector(out, m.out, n, dimensions ? (size_t)dimensions : n, base64);
-        qn__buf_putc(out, '}');
+        shorten(m.out, n, wanted);
+        put(arg, i, m.out, wanted, out);
     }
     qn_free(m.out);
     return st;
@@ -104,7 +122,8 @@ void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body)
     if (!api_ask_prepare(a))
         return;
     qn__buf_puts(&out, "{\"object\":\"list\",\"data\":[");
-    qn_status st = embed_all(a, dimensions, strcmp(format, "base64") == 0, &out, &err);
+    form f = {dimensions, strcmp(format, "base64") == 0};
+    qn_status st = api_embed_each(a, dimensions, put_one, &f, &out, &err);
     if (st) {
         api_error e;
         qn__buf_free(&out);

@@ -40,6 +40,20 @@ void api_openai_model(api_server *s, http_exchange *x, api_at *body);
 void api_openai_completions(api_server *s, http_exchange *x, api_at *body);
 /* openai_embeddings.c */
 void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body);
+/* The vectors of a->prompts (after api_ask_prepare), of the first `dimensions` values (0: all) to length 1, one after another. */
+qn_status api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg,
+                         qn_buf *out, qn_err *err);
+/* ollama.c, ollama_models.c */
+extern const api_wire api_ollama_wire, api_ollama_run_wire;
+void api_ollama_chat(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_generate(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_embed(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_tags(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_ps(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_show(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_version(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_pull(api_server *s, http_exchange *x, api_at *body);
+void api_ollama_root(api_server *s, http_exchange *x, api_at *body);
 /* A prompt field: string, tokens, or an array of either; sets a->prompts. */
 void api_read_prompts(api_ask *a, const api_at *body, const char *key);
 /* plain.c */
