@@ -49,7 +49,6 @@ out:
     return st;
 }
 
-#ifdef QN_CALLS_GRAMMAR
 static qn_status compile_one(const qn_model *m, const qn_tools_options *o, qn_tools *t, int inside, qn_err *err)
 {
     qn_ir *ir = NULL;
@@ -86,8 +85,6 @@ static qn_status compile(const qn_model *m, const qn_tools_options *o, qn_tools 
     return st;
 }
 
-#endif
-
 qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools **out, qn_err *err)
 {
     qn_status st;
@@ -108,10 +105,8 @@ qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools *
     st = detect(m, t->calls, o->dialect, err);
     if (o->choice == QN_TOOLS_NONE)
         t->calls->n_tools = 0; /* what looks like a call is text */
-#ifdef QN_CALLS_GRAMMAR
     if (!st && t->calls->n_tools && m->tokenizer && !o->unconstrained)
         st = compile(m, o, t, err);
-#endif
 out:
     if (st)
         qn_tools_close(t);

@@ -291,7 +291,6 @@ static inline void walk_reply_free(walk_reply *r)
     qn__buf_free(&r->text);
 }
 
-#ifdef QN_CALLS_GRAMMAR
 /* The grammar of c's calls; NULL: why is in err. */
 static inline qn_grammar *walk_grammar(qn_calls *c, const qn_tokenizer *t, bool required, bool single, const char *only, qn_err *err)
 {
@@ -311,7 +310,5 @@ static inline qn_grammar *walk_grammar(qn_calls *c, const qn_tokenizer *t, bool 
         qn__ir_close(ir);
     return st ? NULL : g;
 }
-
-#endif
 
 #endif

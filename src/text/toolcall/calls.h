@@ -42,11 +42,6 @@ typedef struct qn_probe {
 } qn_probe;
 qn_status qn__calls_detect(qn_calls *c, const qn_probe *p, const char *name, qn_err *err);
 
-/* Schemas are compiled by the grammar's files; without them calls are taken apart, but output is not held to anything. */
-#if __has_include("text/grammar_schema.h")
-#define QN_CALLS_GRAMMAR 1
-#endif
-
 /* What output has to match so that each call in it parses and conforms. Builds into `ir`, root and all; t may be NULL. */
 typedef struct qn_calls_want {
     bool required;            /* a call, not text */

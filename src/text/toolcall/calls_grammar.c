@@ -8,8 +8,6 @@
  * others: what a caller did not name is made up. */
 #include "text/toolcall/calls.h"
 
-#ifdef QN_CALLS_GRAMMAR
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -729,5 +727,3 @@ qn_status qn__calls_grammar(const qn_calls *c, const qn_calls_want *want, const 
     qn__ir_root(ir, root);
     return qn__ir_check(ir, err);
 }
-
-#endif
