@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "services/api/ask_int.h"
 
-enum { FORMS_MAX = 24, PROMPT_END = 48 };
+enum { FORMS_MAX = 24 };
 
 struct api_form {
     api_form *next;
@@ -23,9 +23,7 @@ struct api_form {
 static void free_form(api_form *f)
 {
     qn_tools_close(f->tools);
-#ifdef QN_HAS_GRAMMARS
     qn_grammar_close(f->grammar);
-#endif
     qn_free(f->key);
     qn_free(f);
 }
@@ -75,17 +73,12 @@ static qn_status make(const api_ask *a, const char *tools, api_form *f, qn_err *
     const qn_model *m = a->loaded->model;
     if (tools)
         return qn_tools_open(m, &(qn_tools_options){.tools_json = tools, .choice = a->tool_choice, .name = a->tool_name,
-                                                    .single = a->single_call, .prompt = a->rendered,
-                                                    .n_prompt = a->n_rendered},
+                                                    .single = a->single_call},
                              &f->tools, err);
-#ifdef QN_HAS_GRAMMARS
     qn_status st = qn_grammar_open(m, a->format, a->format_text ? a->format_text : "", a->n_format, &f->grammar, err);
     if (st && a->format_path)
         qn__err_prefix(err, a->format_path);
     return st;
-#else
-    return qn__fail(err, QN_EUNSUPPORTED, a->format_path ? a->format_path : "response_format", "this build has no grammars");
-#endif
 }
 
 qn_status api_forms_open(api_ask *a, qn_err *err)
@@ -101,10 +94,7 @@ qn_status api_forms_open(api_ask *a, qn_err *err)
         qn__buf_put(&key, a->format_text ? a->format_text : "", a->n_format);
     } else {
         api_put_json(&tools, a->tools);
-        /* Of the prompt only its end matters: whether it is inside reasoning. */
-        const size_t tail = a->n_rendered < PROMPT_END ? a->n_rendered : PROMPT_END;
         qn__buf_printf(&key, "tools %d %d %s ", a->tool_choice, a->single_call, a->tool_name ? a->tool_name : "");
-        qn__buf_put(&key, a->rendered ? a->rendered + a->n_rendered - tail : "", tail);
         qn__buf_put(&key, tools.data ? tools.data : "", tools.n);
     }
     qn_status st = key.failed || tools.failed ? qn__fail_mem(err, "tools") : QN_OK;
