@@ -182,6 +182,8 @@ typedef struct qn_cache_stats {
     char notice[256];                 /* why writing to disk failed for the first time, or "" */
 } qn_cache_stats;
 QN_API void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out);
+/* Wait until what is kept on disk is there, ten seconds at most. Closing does that, too. */
+QN_API void qn_engine_sync(qn_engine *e);
 
 /* Logits of the last `rows` positions of `tokens`, ascending: out[rows * n_vocab], caller's memory; on failure its contents
  * are undefined. Each call starts from nothing (no cache). Errors: QN_ECONTEXT, QN_EINVAL (token id out of range),
@@ -455,6 +457,36 @@ QN_API void qn_server_wait(qn_server *s);
 /* From any thread or a signal handler. A second time: what runs is ended at once. */
 QN_API void qn_server_stop(qn_server *s);
 QN_API void qn_server_close(qn_server *s);
+
+/* ---- pages on disk --------------------------------------------------------------------------------------------- */
+
+/* What an engine opened with kv_disk leaves there. Whatever else lies in the directory is left alone; engines may be using it
+ * meanwhile. A directory that is missing counts as empty. Errors of all: QN_EIO (not a directory, or one that others may write to),
+ * QN_ENOMEM. */
+
+/* $XDG_CACHE_HOME/quern/kv, or $HOME/.cache/quern/kv. `*out` is released with qn_free. */
+QN_API qn_status qn_cache_default_dir(char **out, qn_err *err);
+
+/* The pages of one model, KV type, CPU level and build. */
+typedef struct qn_cache_model {
+    const char *id;    /* its directory, 32 digits; this and the others are valid during the call */
+    const char *name;  /* of the model, as its file says; "" when there are no files */
+    const char *kv;    /* "f16", ... */
+    bool usable;       /* this build made them */
+    uint64_t files, pages, bytes;
+    double newest_s, oldest_s; /* seconds since a file of it was used */
+} qn_cache_model;
+QN_API qn_status qn_cache_list(const char *dir, void (*see)(void *arg, const qn_cache_model *m), void *arg, qn_err *err);
+
+typedef struct qn_cache_counts {
+    uint64_t models, files, pages, bytes, bad;
+} qn_cache_counts;
+/* Remove files that were not used for older_s seconds: of the model with that name, or whose id begins so (four digits at
+ * least), or of all (NULL). */
+QN_API qn_status qn_cache_remove(const char *dir, const char *model, double older_s, qn_cache_counts *out, qn_err *err);
+/* Read every file and compare its checksums; bad ones are told, and removed if `remove`. */
+QN_API qn_status qn_cache_verify(const char *dir, bool remove, void (*bad)(void *arg, const char *file, const char *why), void *arg,
+                                 qn_cache_counts *out, qn_err *err);
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 

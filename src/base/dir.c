@@ -88,6 +88,12 @@ qn_status qn__dir_open(const char *path, bool create, qn_dir **out, qn_err *err)
     return adopt(fd, path, out, err);
 }
 
+bool qn__dir_missing(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) != 0 && errno == ENOENT;
+}
+
 static bool is_name(const char *name)
 {
     return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;

@@ -12,6 +12,8 @@ typedef struct qn_dir qn_dir;
 
 /* create: make it (and those above it) when it is missing. Errors: QN_EIO, QN_ENOMEM. */
 qn_status qn__dir_open(const char *path, bool create, qn_dir **out, qn_err *err);
+/* Nothing has that path. */
+bool qn__dir_missing(const char *path);
 /* A directory inside it. */
 qn_status qn__dir_enter(const qn_dir *d, const char *name, bool create, qn_dir **out, qn_err *err);
 /* NULL is allowed. */

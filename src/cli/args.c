@@ -65,6 +65,21 @@ static bool seed(const char *text, uint64_t *out)
     return true;
 }
 
+static bool size(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    const size_t digits = strspn(text, "0123456789");
+    const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
+    if (!digits || digits > 12 || (text[digits] && (!unit || text[digits + 1])))
+        return false;
+    const unsigned long long v = strtoull(text, NULL, 10);
+    const int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (v > UINT64_MAX >> shift)
+        return false;
+    *out = (uint64_t)v << shift;
+    return true;
+}
+
 bool cli_ids(const char *text, int32_t **ids, size_t *n)
 {
     size_t count = 1;
@@ -190,6 +205,10 @@ static int set(const cli_command *c, const cli_option *o, const char *value, cha
     case CLI_REAL:
         if (!cli_real(value, o->min, o->max, field))
             return cli_usage(c, "%s: '%s' is not a number from %g to %g", o->name, value, o->min, o->max);
+        return CLI_GO;
+    case CLI_SIZE:
+        if (!size(value, field))
+            return cli_usage(c, "%s: '%s' is not a number of bytes such as 512M or 8G", o->name, value);
         return CLI_GO;
     case CLI_SEED:
         if (!seed(value, field))

@@ -18,6 +18,7 @@ typedef enum cli_kind {
     CLI_INT,    /* int32_t in [min, max] */
     CLI_REAL,   /* double in [min, max] */
     CLI_SEED,   /* uint64_t */
+    CLI_SIZE,   /* uint64_t: bytes, as in 512M or 8G (powers of 1024) */
     CLI_TEXT,   /* const char *, as it stands */
     CLI_LIST,   /* cli_list; the option may be repeated */
     CLI_CHOICE, /* int: which of the words in `value` ("f16|f32") */

@@ -266,6 +266,13 @@ out:
     json_decref(s.messages);
     free(s.tools);
     free(s.bias);
+    if (s.engine && o.engine.kv_disk) {
+        qn_cache_stats cache;
+        qn_engine_sync(s.engine);
+        qn_engine_get_cache(s.engine, &cache);
+        if (cache.notice[0] && !o.quiet)
+            fprintf(stderr, "quern: the KV cache could not be kept on disk: %s\n", cache.notice);
+    }
     qn_engine_close(s.engine);
     qn_model_close(s.model);
     cli_list_free(&o.bias);
@@ -312,6 +319,7 @@ static const cli_option options[] = {
     CLI_ENGINE_OPTIONS(
         run_options, engine,
         "tokens that prompt and answer may have together (default: what the model states and memory holds)"),
+    CLI_CACHE_OPTIONS(run_options, engine),
 };
 
 const cli_command cli_cmd_run = {

@@ -17,6 +17,7 @@ extern const cli_command cli_cmd_convert;
 extern const cli_command cli_cmd_synth;
 extern const cli_command cli_cmd_bench;
 extern const cli_command cli_cmd_serve;
+extern const cli_command cli_cmd_cache;
 extern const cli_command cli_cmd_eval;
 
 #endif

@@ -23,6 +23,7 @@ static const cli_command *const commands[] = {
     &cli_cmd_synth,
     &cli_cmd_bench,
     &cli_cmd_serve,
+    &cli_cmd_cache,
     &cli_cmd_eval,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

@@ -39,6 +39,9 @@ void cli_engine_fill(const cli_engine *o, qn_engine_options *e)
     e->cpu = o->cpu;
     e->no_repack = o->no_repack;
     e->cpus = o->cpus;
+    e->kv_ram = o->kv_ram;
+    e->kv_disk = o->kv_disk;
+    e->kv_disk_max = o->kv_disk_max;
 }
 
 int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)

@@ -10,6 +10,8 @@ typedef struct cli_engine {
     int kv; /* qn_kv_type */
     const char *cpu, *cpus;
     bool no_repack;
+    uint64_t kv_ram, kv_disk_max;
+    const char *kv_disk;
 } cli_engine;
 
 /* Rows for a command's table; `m` is the cli_engine inside its struct `type`. */
@@ -27,6 +29,14 @@ typedef struct cli_engine {
      "kernel level: ref, avx2, avx512 or amx, on ARM ref, neon or i8mm (default: $QUERN_CPU, then the best that the machine has)"}, \
     {"--no-repack", NULL, CLI_FLAG, NULL, offsetof(type, m.no_repack), 0, 0, \
      "leave the weights in the mapped file: slower, but shared between processes"}
+/* Of commands that answer more than one request. */
+#define CLI_CACHE_OPTIONS(type, m) \
+    {"--kv-ram", NULL, CLI_SIZE, "SIZE", offsetof(type, m.kv_ram), 0, 0, \
+     "memory for the KV cache, of running and of ended requests (default: at most a quarter of the machine's)"}, \
+    {"--kv-disk", NULL, CLI_TEXT, "DIR", offsetof(type, m.kv_disk), 0, 0, \
+     "keep the KV cache in this directory too, so that a prompt that was read once need not be read again by a later process"}, \
+    {"--kv-disk-max", NULL, CLI_SIZE, "SIZE", offsetof(type, m.kv_disk_max), 0, 0, \
+     "what that directory may take (default 10G); what was unused for longest goes first"}
 /* clang-format on */
 
 /* Check what can be checked before a file is touched. */

@@ -416,7 +416,7 @@ static void work(void *arg)
             d->failed++;
             d->paused_until = qn__now() + PAUSE_S;
             if (!d->notice[0])
-                (void)snprintf(d->notice, sizeof d->notice, "%s: %.180s; goes on without", d->root_text, err.what);
+                (void)snprintf(d->notice, sizeof d->notice, "%.60s: %.180s", qn__dir_path(d->base), err.what);
         }
         qn__cond_broadcast(&d->through);
     }

@@ -219,3 +219,8 @@ void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out)
                             .failed_writes = p.disk.failed, .bad_files = p.disk.bad, .restore_rate = p.rate};
     memcpy(out->notice, p.disk.notice, sizeof out->notice);
 }
+
+void qn_engine_sync(qn_engine *e)
+{
+    qn__pages_flush(e->pages);
+}
