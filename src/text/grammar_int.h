@@ -278,6 +278,9 @@ struct qn_trie_of {
     uint16_t *depth;
     int32_t *skip, *token;
     int32_t *same; /* [n_vocab] the next token of the same bytes, -1: none */
+    uint8_t *plain;  /* no byte below node i is anything but a letter, a digit, a space or one of _.- */
+    int32_t *order;  /* tokens in the order of their nodes; node i's subtree has order[from[i]..from[skip[i]]) */
+    uint32_t *from;  /* [n + 1] */
     size_t n;
     int32_t n_vocab;
     uint16_t max_depth;
@@ -286,6 +289,7 @@ struct qn_trie_of {
     uint32_t *at; /* [n_vocab + 1] where a token's bytes begin in text */
     uint8_t *text;
 };
+bool qn__trie_plain_byte(uint8_t b);
 /* Made once per tokenizer and kept with it. */
 qn_status qn__token_trie(const qn_tokenizer *t, const qn_token_trie **out, qn_err *err);
 

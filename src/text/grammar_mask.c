@@ -30,6 +30,7 @@ typedef struct local { /* a set of places over an unknown bottom */
     int32_t *row;      /* [256] the set after a byte; NULL until asked for */
     uint32_t hash;
     int32_t node;      /* -1: no mask yet */
+    int8_t stays;      /* 1: plain text leads back here (inside a string), 0: it does not, -1: not known yet */
 } local;
 
 typedef struct node {
@@ -187,7 +188,7 @@ static int32_t number(qn_mask_cache *c, const qn_items *s)
     }
     if (s->n)
         memcpy(v, s->v, s->n * sizeof *v);
-    c->locals[c->n_locals] = (local){.items = {.v = v, .n = s->n, .cap = s->n, .ended = s->ended}, .hash = h, .node = -1};
+    c->locals[c->n_locals] = (local){.items = {.v = v, .n = s->n, .cap = s->n, .ended = s->ended}, .hash = h, .node = -1, .stays = -1};
     c->slots[at] = (int32_t)c->n_locals;
     return (int32_t)c->n_locals++;
 }
@@ -225,6 +226,27 @@ static bool put_root(qn_mask_cache *c, int32_t r)
     return true;
 }
 
+/* Does every plain byte lead from `l` back to it? Then a plain subtree need not be walked. */
+static qn_follow stays(const qn_grammar *g, qn_mask_cache *c, int32_t l, bool *yes)
+{
+    if (c->locals[l].stays < 0) {
+        bool all = !c->locals[l].items.ended;
+        for (unsigned b = ' '; b <= 'z' && all; b++) {
+            if (!qn__trie_plain_byte((uint8_t)b))
+                continue;
+            int32_t to = c->locals[l].row ? c->locals[l].row[b] : ROW_UNKNOWN;
+            if (to < ROW_DEAD)
+                to = find_step(g, c, l, (uint8_t)b);
+            if (to < ROW_DEAD)
+                return (qn_follow)(-2 - to);
+            all = to == l;
+        }
+        c->locals[l].stays = all;
+    }
+    *yes = c->locals[l].stays == 1;
+    return QN_FOLLOW_OK;
+}
+
 /* Tree nodes [begin, end), all deeper than `depth`, from the set `start`: tokens that can be read into c->bits, nodes where the
  * bottom may be popped into c->roots. */
 static qn_follow walk(const qn_grammar *g, qn_mask_cache *c, int32_t start, int32_t begin, int32_t end, uint32_t depth)
@@ -247,6 +269,18 @@ static qn_follow walk(const qn_grammar *g, qn_mask_cache *c, int32_t start, int3
             continue;
         }
         path[d] = to;
+        if (t->plain[i] && t->skip[i] > i + 2) {
+            bool whole = false;
+            qn_follow r = stays(g, c, to, &whole);
+            if (r)
+                return r;
+            if (whole) {
+                for (uint32_t k = t->from[i]; k < t->from[t->skip[i]]; k++)
+                    c->bits[t->order[k] >> 5] |= 1u << (t->order[k] & 31);
+                i = t->skip[i];
+                continue;
+            }
+        }
         for (int32_t id = t->token[i]; id >= 0; id = t->same[id])
             c->bits[id >> 5] |= 1u << (id & 31);
         if (c->locals[to].items.ended && t->skip[i] > i + 1 && !put_root(c, i))

@@ -44,6 +44,9 @@ static void trie_free(void *p)
     qn_free(x->skip);
     qn_free(x->token);
     qn_free(x->same);
+    qn_free(x->plain);
+    qn_free(x->order);
+    qn_free(x->from);
     qn_free(x->ends);
     qn_free(x->at);
     qn_free(x->text);
@@ -95,6 +98,34 @@ static bool fill(qn_token_trie *x, const key *keys, size_t n, int32_t *path)
     return true;
 }
 
+bool qn__trie_plain_byte(uint8_t b)
+{
+    return (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') || b == ' ' || b == '_' || b == '.' || b == '-';
+}
+
+/* What lets a walk take a whole subtree at once. */
+static bool summarise(qn_token_trie *x)
+{
+    uint32_t n = 0;
+    x->plain = qn__alloc(x->n);
+    x->order = qn__alloc((size_t)x->n_vocab * sizeof *x->order);
+    x->from = qn__alloc((x->n + 1) * sizeof *x->from);
+    if (!x->plain || !x->order || !x->from)
+        return false;
+    for (size_t i = 0; i < x->n; i++) {
+        x->from[i] = n;
+        for (int32_t id = x->token[i]; id >= 0; id = x->same[id])
+            x->order[n++] = id;
+    }
+    x->from[x->n] = n;
+    for (size_t i = x->n; i-- > 0;) {
+        x->plain[i] = 1;
+        for (int32_t k = (int32_t)i + 1; k < x->skip[i] && x->plain[i]; k = x->skip[k])
+            x->plain[i] = x->plain[k] && qn__trie_plain_byte(x->byte[k]);
+    }
+    return true;
+}
+
 static bool build(qn_token_trie *x, const qn_tokenizer *t)
 {
     int32_t n = x->n_vocab;
@@ -136,7 +167,7 @@ static bool build(qn_token_trie *x, const qn_tokenizer *t)
     if (ok) {
         if (n_keys > 1)
             qsort(keys, n_keys, sizeof *keys, by_bytes);
-        ok = fill(x, keys, n_keys, path);
+        ok = fill(x, keys, n_keys, path) && summarise(x);
     }
     qn_free(keys);
     qn_free(path);
