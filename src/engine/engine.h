@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/constraint.h"
 #include "engine/cost.h"
 #include "engine/draft.h"
 #include "engine/model.h"
@@ -53,6 +54,7 @@ struct qn_request {
     bool show_special, ignore_eos;
     qn_seq *seq;         /* NULL once ended: then the pool has it */
     qn_sampler *sampler;
+    qn_constraint *constraint; /* NULL: any output */
     qn_stop *stops;
     size_t n_stops;
     qn_detok detok;

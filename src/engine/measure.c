@@ -17,9 +17,10 @@ qn_status qn__engine_check_tokens(const qn_engine *e, const int32_t *tokens, siz
 
 qn_status qn__engine_advance(qn_engine *e, qn_seq *s, size_t n, size_t n_out, float *logits, float *hidden, qn_err *err)
 {
-    qn_status st = qn__seq_reserve(e->pages, s, s->n_done + n, err);
-    if (st)
-        return st;
+    qn_status st;
+    while ((st = qn__seq_reserve(e->pages, s, s->n_done + n, err))) /* requests that run give way */
+        if (!qn__engine_yield(e, 0))
+            return st;
     for (size_t i = 0; i < n; i++)
         e->rows[i] = (qn_row){.token = s->tokens[s->n_done + i], .pos = (int32_t)(s->n_done + i),
                               .out = i + n_out < n ? -1 : (int32_t)(i + n_out - n)};

@@ -28,6 +28,8 @@ static qn_status check(const qn_engine *e, const qn_request_options *o, qn_err *
     qn_status st = qn__engine_check_tokens(e, o->tokens, o->n_tokens, err);
     if (st || (st = qn__engine_generates(e, err)))
         return st;
+    if (o->grammar && !e->model->tokenizer)
+        return qn__fail(err, QN_EUNSUPPORTED, "grammar", "the model has no vocabulary that a grammar could be bound to");
     if (o->top_probs < 0 || o->top_probs > TOP_PROBS_MAX)
         return qn__fail(err, QN_EINVAL, "top_probs", "%d is out of range; give 0 to %d", o->top_probs, TOP_PROBS_MAX);
     if (o->draft < -1)
@@ -69,6 +71,7 @@ static void request_free(qn_request *r)
 {
     qn__seq_close(r->e->pages, r->seq);
     qn__sampler_close(r->sampler);
+    qn__constraint_close(r->constraint);
     for (size_t i = 0; r->stops && i < r->n_stops; i++) {
         qn_free(r->stops[i].text);
         qn_free(r->stops[i].fail);
@@ -119,6 +122,8 @@ qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_reque
         r->seq->session = o->session;
     if (!st)
         st = qn__sampler_open(&o->sampling, e->n_vocab, e->o.n_ctx, &r->sampler, err);
+    if (!st && o->grammar)
+        st = qn__constraint_open(o->grammar, e->model->tokenizer, &r->constraint, err);
     if (!st && o->n_stop) {
         r->stops = qn__calloc(o->n_stop, sizeof *r->stops);
         r->n_stops = o->n_stop;
@@ -250,7 +255,7 @@ static bool feed_stops(qn_request *r, size_t from)
 static bool ends(const qn_request *r, int32_t token)
 {
     const qn_model *m = r->e->model;
-    if (r->ignore_eos)
+    if (r->ignore_eos && !r->constraint) /* where a grammar allows an end, it may allow nothing else */
         return false;
     if (m->tokenizer)
         return token < qn__tokenizer_info(m->tokenizer)->n_vocab && qn__token_ends(m->tokenizer, token);

@@ -110,7 +110,10 @@ static void draft(qn_engine *e, int writing, int room)
         if (most == 0 || !qn__drafter_see(&r->drafter, r->seq->tokens, r->seq->n_tokens))
             continue;
         double p[QN_DRAFT_MOST];
-        int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, most < room ? most : room, r->guess, p);
+        most = most < room ? most : room;
+        int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, most, r->guess, p);
+        if (r->constraint)
+            n = qn__constraint_draft(r->constraint, r->guess, p, n, most);
         for (; k < n; k++, rows++) {
             qn__cost_decode(&e->cost, rows, &seconds, &more);
             if (r->draft == 0 && p[k] * seconds <= more * expected)
@@ -274,17 +277,21 @@ static void mark(qn_engine *e, qn_request *r, bool reading)
     r->moving = at;
 }
 
-/* The token that follows, from a row of logits. -1: there is none, and r has failed. */
-static int32_t choose(qn_engine *e, qn_request *r, float *logits)
+/* The token that follows, from a row of logits; -1 with err. */
+static int32_t choose(qn_engine *e, qn_request *r, float *logits, qn_err *err)
 {
-    qn_err err = {0};
+    int32_t only = -1;
     if (r->raw)
         memcpy(r->raw, logits, (size_t)e->n_vocab * sizeof *logits);
-    int32_t token = qn__sampler_pick(r->sampler, logits, r->seq->tokens, r->seq->n_tokens);
+    if (r->constraint && qn__constraint_mask(r->constraint, logits, e->n_vocab, &only, err))
+        return -1;
+    int32_t token = only >= 0 ? only : qn__sampler_pick(r->sampler, logits, r->seq->tokens, r->seq->n_tokens);
     if (token >= 0 && r->replay)
         token = r->replay[r->seq->n_tokens - r->n_prompt];
-    if (token < 0 && qn__engine_no_numbers(e->model->file, &err))
-        qn__request_fail(r, &err);
+    if (token < 0)
+        (void)qn__engine_no_numbers(e->model->file, err);
+    else if (r->constraint && qn__constraint_accept(r->constraint, token, err))
+        token = -1;
     return token;
 }
 
@@ -294,9 +301,12 @@ static void speak(qn_engine *e, qn_request *r)
     float *logits = e->logits + (size_t)r->out * (size_t)e->n_vocab;
     r->timings.drafted_tokens += r->n_guess;
     for (int k = 0;; k++, logits += e->n_vocab) {
-        int32_t token = choose(e, r, logits);
-        if (token < 0)
+        qn_err err = {0};
+        int32_t token = choose(e, r, logits, &err);
+        if (token < 0) {
+            qn__request_fail(r, &err);
             return;
+        }
         bool right = k < r->n_guess && r->guess[k] == token;
         r->timings.accepted_tokens += right;
         qn__request_emit(r, token);
