@@ -142,7 +142,11 @@ static void costs(void **state)
 
 /* ---- same bytes ---- */
 
-enum { KINDS = 10, MOST = 160 };
+#ifdef QN_SANITIZED /* many times slower */
+enum { KINDS = 5, KVS = 1, MOST = 160 };
+#else
+enum { KINDS = 10, KVS = 3, MOST = 160 };
+#endif
 
 typedef struct said {
     int32_t ids[MOST];
@@ -218,7 +222,7 @@ static void same_bytes(void **state)
     qn_model *m = NULL;
     int64_t drafted = 0, accepted = 0;
     OK(qn_model_open(NULL, QN_OPEN_FULL, &m, &err));
-    for (int kv = 0; kv < 3; kv += 2) {
+    for (int kv = 0; kv < KVS; kv += 2) {
         qn_engine_options eo;
         qn_engine *e = NULL, *alone = NULL;
         qn_engine_options_init(&eo);
@@ -242,10 +246,10 @@ static void same_bytes(void **state)
         }
         qn_engine_close(e);
     }
-    assert_true(accepted > 500 && drafted > accepted + 500); /* both outcomes were met, often */
+    assert_true(accepted > 50 * KINDS && drafted > accepted + 50 * KINDS); /* both outcomes were met, often */
     want.ids[want.n / 2] ^= 1; /* planted */
     assert_false(same(&got, &want));
-    printf("figure: drafting: %d answers the same, %lld of %lld drafted tokens accepted\n", 2 * KINDS * 5, (long long)accepted,
+    printf("figure: drafting: %d answers the same, %lld of %lld drafted tokens accepted\n", (KVS + 1) / 2 * KINDS * 5, (long long)accepted,
            (long long)drafted);
     qn_model_close(m);
 }
