@@ -150,6 +150,8 @@ typedef struct qn_engine_options {
                         * Engines of one model share it. The results are the same bytes */
     const char *kv_disk;  /* a directory for pages that survive this process (made if missing; nobody else may write to it), or NULL */
     uint64_t kv_disk_max; /* bytes of everything in it; 0: 10 GiB */
+    const qn_model *draft_model; /* a smaller one of the same vocabulary that drafts where nothing of the kind was there before; opened
+                                  * QN_OPEN_FULL, outlives the engine. It has pages of its own, as many as kv_ram holds. NULL: none */
 } qn_engine_options;
 
 QN_API void qn_engine_options_init(qn_engine_options *o);

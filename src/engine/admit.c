@@ -9,7 +9,7 @@
  * kept as long as nobody needs them. So the oldest always gets on, and a request that runs is never failed for want of
  * pages as long as one context fits. */
 #include "base/err.h"
-#include "engine/engine.h"
+#include "engine/small.h"
 
 static size_t pages_of(size_t tokens)
 {
@@ -73,6 +73,7 @@ static bool requeue(qn_request *r)
         return false;
     fresh->session = r->seq->session;
     qn__pages_keep(e->pages, r->seq);
+    qn__small_leave(r);
     r->seq = fresh;
     r->phase = QN_QUEUED;
     r->again = true;

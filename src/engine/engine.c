@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/small.h"
 #include "engine/threads.h"
 
 enum { CTX_LEAST = 2048, CTX_UNSTATED = 2048, CTX_MAX = 1 << 24, KV_UNKNOWN = 1 << 30 };
@@ -177,6 +178,8 @@ qn_status qn_engine_open(const qn_model *m, const qn_engine_options *o, qn_engin
     qn_status st = fill_options(e, o, err);
     if (!st)
         st = open_parts(e, err);
+    if (!st && e->o.draft_model)
+        st = qn__small_open(e, err);
     if (st)
         qn_engine_close(e);
     else
@@ -190,6 +193,7 @@ void qn_engine_close(qn_engine *e)
         return;
     while (e->first)
         qn_request_close(e->first);
+    qn_engine_close(e->small);
     qn__context_close(e->context);
     qn__decoder_release(e->model->decoder, e->decoder);
     qn__pages_close(e->pages);

@@ -67,6 +67,9 @@ struct qn_request {
     qn_drafter drafter;
     int32_t guess[QN_DRAFT_MOST]; /* what the rows behind the first hold */
     int n_guess;
+    qn_seq *small;        /* of the draft model's engine: the same tokens; NULL: none yet */
+    float small_right;    /* how often its guess is right */
+    bool by_small;        /* it made this step's guess */
     const int32_t *replay; /* [max_tokens]: what is said instead of what the sampler would choose; NULL: nothing. For measuring */
 
     /* Of a recurrent model: the page borders of the prompt at which a snapshot is to be kept, and where the one stands that
@@ -123,6 +126,8 @@ struct qn_engine {
     int n_running, max_rows; /* max_rows: of a step of the context */
     double max_gap;          /* seconds that a step may take while somebody is WRITING; INFINITY: any */
     qn_cost cost;
+    qn_engine *small;        /* of the draft model, or NULL */
+    double small_s;          /* seconds for a token that it drafts; 0: not known yet */
     qn_step_stats last_step;
     /* Room for a step. */
     qn_row *rows;                       /* [max_rows] */

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "engine/engine.h"
+#include "engine/small.h"
 
 enum { STOPS_MAX = 256, STOP_BYTES_MAX = 1 << 16, TOP_PROBS_MAX = 20 };
 
@@ -105,6 +105,7 @@ qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_reque
     r->ignore_eos = o->ignore_eos;
     r->draft = o->draft;
     r->n_top = o->top_probs;
+    r->small_right = 0.7f; /* until it has shown */
     qn__drafter_init(&r->drafter);
     r->session = o->session;
     r->deadline = o->deadline_s > 0 ? qn__now() + o->deadline_s : INFINITY;
@@ -213,6 +214,7 @@ void qn__request_end(qn_request *r, qn_end_reason reason)
     if (r->seq)
         qn__pages_keep(r->e->pages, r->seq);
     r->seq = NULL;
+    qn__small_leave(r);
     if (reason != QN_END_STOP_STRING)
         r->held = 0;
 }

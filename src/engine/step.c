@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "engine/engine.h"
+#include "engine/small.h"
 
 static const double RESTORE_S = 0.05; /* reading pages from disk may hold up a step for so long */
 
@@ -112,6 +112,12 @@ static void draft(qn_engine *e, int writing, int room)
         double p[QN_DRAFT_MOST];
         most = most < room ? most : room;
         int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, most, r->guess, p);
+        r->by_small = false;
+        if (e->small && (n == 0 || p[0] < (double)r->small_right)) {
+            int by_small = qn__small_draft(e, r, most, rows, expected, r->guess, p);
+            r->by_small = by_small > 0;
+            n = by_small > 0 ? by_small : n;
+        }
         if (r->constraint)
             n = qn__constraint_draft(r->constraint, r->guess, p, n, most);
         for (; k < n; k++, rows++) {
@@ -296,7 +302,7 @@ static int32_t choose(qn_engine *e, qn_request *r, float *logits, qn_err *err)
 }
 
 /* Choose and say tokens for as long as the drafted ones are what was chosen: of those the next row's logits hold. */
-static void speak(qn_engine *e, qn_request *r)
+static void say(qn_engine *e, qn_request *r)
 {
     float *logits = e->logits + (size_t)r->out * (size_t)e->n_vocab;
     r->timings.drafted_tokens += r->n_guess;
@@ -314,6 +320,14 @@ static void speak(qn_engine *e, qn_request *r)
             return;
         qn__seq_done(e->pages, r->seq, 1);
     }
+}
+
+static void speak(qn_engine *e, qn_request *r)
+{
+    int32_t before = r->timings.accepted_tokens;
+    say(e, r);
+    if (r->by_small)
+        qn__small_learn(r, r->n_guess, r->timings.accepted_tokens - before);
 }
 
 /* What the step did for r. */

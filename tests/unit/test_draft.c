@@ -254,6 +254,46 @@ static void same_bytes(void **state)
     qn_model_close(m);
 }
 
+/* A draft model; the model itself is one of the same vocabulary, and agrees with itself where nothing is drawn. */
+static void draft_model(void **state)
+{
+    (void)state;
+    static said want, got;
+    qn_model *m = NULL, *header = NULL;
+    qn_engine_options eo;
+    qn_engine *e = NULL, *alone = NULL;
+    OK(qn_model_open(NULL, QN_OPEN_FULL, &m, &err));
+    OK(qn_model_open(NULL, QN_OPEN_HEADER, &header, &err));
+    qn_engine_options_init(&eo);
+    eo.n_ctx = 512;
+    eo.n_threads = 1;
+    eo.draft_model = header;
+    assert_int_equal(qn_engine_open(m, &eo, &e, NULL), QN_EINVAL);
+    eo.draft_model = m;
+    OK(qn_engine_open(m, &eo, &e, &err));
+    eo.draft_model = NULL;
+    int64_t drafted = 0, accepted = 0;
+    for (int kind = 0; kind < KINDS; kind++) {
+        OK(qn_engine_open(m, &eo, &alone, &err));
+        ask(alone, kind, -1, &want);
+        qn_engine_close(alone);
+        for (int32_t draft = 0; draft < 8; draft += 3) {
+            ask(e, kind, draft, &got);
+            assert_true(same(&got, &want));
+            drafted += got.timings.drafted_tokens;
+            accepted += got.timings.accepted_tokens;
+            if (kind < 2 && draft == 6) /* greedy */
+                assert_true(got.timings.accepted_tokens * 10 >= got.timings.drafted_tokens * 7);
+        }
+    }
+    assert_true(accepted > 0 && drafted > accepted);
+    printf("figure: draft model: %d answers the same, %lld of %lld drafted tokens accepted\n", 3 * KINDS, (long long)accepted,
+           (long long)drafted);
+    qn_engine_close(e);
+    qn_model_close(header);
+    qn_model_close(m);
+}
+
 /* Log-probabilities: of the model's own distribution, whatever the sampler makes of it. */
 static void probabilities(void **state)
 {
@@ -278,7 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies), cmocka_unit_test(repetitions), cmocka_unit_test(backs_off),
         cmocka_unit_test(index_without_memory), cmocka_unit_test(costs), cmocka_unit_test(probabilities),
-        cmocka_unit_test(same_bytes),
+        cmocka_unit_test(same_bytes), cmocka_unit_test(draft_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
