@@ -190,6 +190,24 @@ static int one_shot(run_session *s)
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
+/* What the answer must match, if anything. */
+static int open_grammar(run_session *s)
+{
+    const run_options *o = s->o;
+    const char *path = o->schema ? o->schema : o->grammar;
+    char *source = NULL;
+    size_t n = 0;
+    qn_err err;
+    int rc = path ? cli_read(path, &source, &n) : CLI_OK;
+    if (rc != CLI_OK || (!path && !o->regex))
+        return rc;
+    if (qn_grammar_open(s->model, o->schema ? QN_GRAMMAR_SCHEMA : path ? QN_GRAMMAR_GBNF : QN_GRAMMAR_REGEX,
+                        path ? source : o->regex, path ? n : strlen(o->regex), &s->grammar, &err) != QN_OK)
+        rc = cli_fail(&err);
+    free(source);
+    return rc;
+}
+
 static int prepare(run_session *s, const char *path, bool chat)
 {
     const run_options *o = s->o;
@@ -208,6 +226,9 @@ static int prepare(run_session *s, const char *path, bool chat)
             fprintf(stderr, "This model has no chat template: the text is completed as it stands (--raw).\n");
     }
     rc = cli_engine_open(s->model, &o->engine, &s->engine);
+    if (rc != CLI_OK)
+        return rc;
+    rc = open_grammar(s);
     if (rc != CLI_OK)
         return rc;
     set_sampling(s, chat);
@@ -233,6 +254,8 @@ static int check(const cli_command *c, const run_options *o, bool chat)
         return cli_usage(c, "--system needs the chat template that --raw leaves out");
     if (o->raw && o->tools)
         return cli_usage(c, "--tools needs the chat template that --raw leaves out");
+    if (!!o->schema + !!o->grammar + !!o->regex > 1)
+        return cli_usage(c, "--schema, --grammar and --regex: one of them at most");
     for (size_t i = 0; i < o->stop.n; i++)
         if (!*o->stop.v[i])
             return cli_usage(c, "--stop: the text is empty");
@@ -274,6 +297,7 @@ out:
             fprintf(stderr, "quern: the KV cache could not be kept on disk: %s\n", cache.notice);
     }
     qn_engine_close(s.engine);
+    qn_grammar_close(s.grammar);
     qn_model_close(s.model);
     cli_list_free(&o.bias);
     cli_list_free(&o.stop);
@@ -288,6 +312,9 @@ static const cli_option options[] = {
     {"--raw", NULL, CLI_FLAG, NULL, AT(raw), 0, 0, "no chat template: complete the text"},
     {"--system", NULL, CLI_TEXT, "TEXT", AT(system), 0, 0, "the system message"},
     {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "an array of OpenAI-style tools (JSON) for the template"},
+    {"--schema", NULL, CLI_TEXT, "FILE", AT(schema), 0, 0, "answers are JSON that conforms to this JSON Schema (2020-12)"},
+    {"--grammar", NULL, CLI_TEXT, "FILE", AT(grammar), 0, 0, "answers match this grammar (GBNF)"},
+    {"--regex", NULL, CLI_TEXT, "RE", AT(regex), 0, 0, "answers match this regular expression, as a whole"},
     {"--max-tokens", "-n", CLI_INT, "N", AT(max_tokens), -1, INT32_MAX,
      "tokens to generate at most; 0: only read the prompt; -1: until the context ends. Default: -1, but 512 with the "
      "embedded model, which does not always know when to stop"},

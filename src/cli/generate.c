@@ -76,6 +76,7 @@ int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool sh
     o.n_tokens = n_ids;
     o.max_tokens = s->max_tokens;
     o.sampling = s->sampling;
+    o.grammar = s->grammar;
     o.stop = s->o->stop.v;
     o.n_stop = s->o->stop.n;
     qn_request *r = NULL;

@@ -15,6 +15,7 @@
 
 typedef struct run_options {
     const char *prompt, *file, *system, *tools;
+    const char *schema, *grammar, *regex; /* what the answer must match: at most one of them */
     bool raw, json, quiet;
     double temp, top_p, min_p, typical, repeat, frequency, presence; /* negative temp, top_p: not given */
     double dry_multiplier, dry_base;
@@ -34,6 +35,7 @@ typedef struct run_session {
     int32_t max_tokens; /* of an answer; -1: until the context ends */
     bool raw;           /* no template: the text is completed */
     char *tools;        /* JSON text, or NULL */
+    qn_grammar *grammar; /* NULL: any answer */
     json_t *messages;   /* array; a system message, if any, stands first */
 } run_session;
 

@@ -33,6 +33,12 @@ quietly --raw -p 'def add(a, b):' -n 8; want_same "$T/out" "$T/raw"
 run run -p Hello -n 0; want_rc 0; no_out; want_err 'answer 0 tokens; the limit of tokens \(-n\) is reached'
 run run -p Hello -n 3; want_rc 0; want_err 'answer 3 tokens.*; the limit of tokens \(-n\)'
 run run -p Hello --logit-bias 2042=+1000; want_rc 0; want_err 'the model ended its answer'
+run run -q -p Hello --regex '(ab|cd){3}!'; want_rc 0; want_out '[a-d]!'
+printf '{"type":"object","properties":{"n":{"enum":[17]}},"required":["n"],"additionalProperties":false}' >"$T/s.json"
+run run -q -p Hello --schema "$T/s.json"; want_rc 0; want_out '"n": *17'
+printf '{"not":{}}' >"$T/s.json"
+run run -q -p Hello --schema "$T/s.json"; want_rc 1; want_err '#/not'
+run run -q -p Hello --schema "$T/s.json" --regex x; want_rc 2
 run run -p Hello --ctx 40 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9; want_rc 0; want_err 'the context is full'
 i=0; while [ $i -lt 500 ]; do printf 'word%d and more ' $i; i=$((i + 1)); done >"$T/long"
 run run -f "$T/long" -q; want_rc 1; want_sentence; want_err '[0-9]{4} tokens.* 2048'; no_out
