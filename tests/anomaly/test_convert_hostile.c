@@ -244,8 +244,10 @@ static void test_tokenizers(void **state)
 {
     qn_err err;
     (void)state;
+    put_file("tokenizer.json", "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}");
+    refused("tokenizer.json: model", "WordLevel");
     put_file("tokenizer.json", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}");
-    refused("tokenizer.json: model", "WordPiece");
+    refused("tokenizer.json: normalizer", "WordPiece");
     put_file("tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":512},\"merges\":[]},\"decoder\":{\"type\":\"ByteLevel\"}}");
     refused("tokenizer.json", "\"a\" has id 512, but the embedding has 512 rows");
     put_file("tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]},\"decoder\":{\"type\":\"ByteLevel\"}}");

@@ -228,15 +228,21 @@ static void refused(void **state)
     assert_int_equal(qn_embed(f, many, 40, QN_POOL_MEAN, true, out, &err), QN_OK);
     uint64_t total = qn__alloc_count() - before;
     qn_engine_close(f);
+    uint64_t clean = 0;
     for (uint64_t i = 1; i <= total - opening; i++) { /* an engine whose room could not grow goes on */
         f = engine(&g, NULL, 8, 1, 64);
         qn__alloc_fail_at(i);
-        assert_int_equal(qn_embed(f, many, 40, QN_POOL_MEAN, true, out + 256, &err), QN_ENOMEM);
+        qn_status st = qn_embed(f, many, 40, QN_POOL_MEAN, true, out + 256, &err);
         qn__alloc_fail_at(0);
+        assert_true(st == QN_ENOMEM || st == QN_OK); /* what only remembers pages may go without memory */
+        clean += st == QN_ENOMEM;
+        if (!st)
+            assert_memory_equal(out, out + 256, g.cols * 4);
         assert_int_equal(qn_embed(f, many, 40, QN_POOL_MEAN, true, out + 256, &err), QN_OK);
         assert_memory_equal(out, out + 256, g.cols * 4);
         qn_engine_close(f);
     }
+    assert_true(clean >= 4);
     qn_engine_close(e);
     unload(&g);
 }
