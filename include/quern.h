@@ -420,6 +420,8 @@ QN_API qn_status qn_reply_end(qn_reply *r, void (*part)(void *arg, const qn_part
 /* Serves models over HTTP in the protocols that editors and agents speak. */
 typedef struct qn_server qn_server;
 
+typedef enum qn_loops { QN_LOOPS_OFF, QN_LOOPS_REPORT, QN_LOOPS_STOP } qn_loops;
+
 typedef struct qn_server_options {
     const char *const *models; /* paths; NULL or "embedded" among them: the one in the library. The first is the default */
     size_t n_models;           /* 0: the embedded one */
@@ -439,6 +441,7 @@ typedef struct qn_server_options {
     size_t n_hosts;
     const char *cert, *key;    /* files with PEM: TLS. NULL: none */
     float temperature, top_p, min_p; /* where a request names none */
+    qn_loops loop;             /* conversations and answers that go in circles, where a request says nothing of it ("x-quern-loop") */
     uint64_t body_limit;       /* bytes; 0: 32 MiB */
     int32_t idle_s;            /* connections without a request, or that take nothing, are closed after; 0: 120 */
     int32_t body_s;            /* a request must be here after; 0: 30 */

@@ -15,6 +15,7 @@ typedef struct serve_options {
     const char *host, *key_file, *cert, *key, *memory, *kv_ram, *kv_disk, *kv_disk_max, *log;
     cli_list keys, origins, hosts;
     bool ollama, insecure, lazy, log_prompts, quiet;
+    int loop; /* qn_loops */
     double temp, top_p, min_p, drain;
     cli_engine engine;
 } serve_options;
@@ -124,6 +125,7 @@ static int run(serve_options *o, const char **operands)
     s.idle_s = o->idle;
     s.drain_s = o->drain;
     s.log_prompts = o->log_prompts;
+    s.loop = (qn_loops)o->loop;
     (void)(o->memory && size_of(o->memory, &s.memory)); /* checked before */
     (void)(o->kv_ram && size_of(o->kv_ram, &s.engine.kv_ram));
     (void)(o->kv_disk_max && size_of(o->kv_disk_max, &s.engine.kv_disk_max));
@@ -216,6 +218,8 @@ static const cli_option options[] = {
     {"--drain", NULL, CLI_REAL, "S", AT(drain), 0.1, 86400,
      "on SIGTERM or Ctrl-C: how long running answers may go on (default 30); the second time they end at once"},
     {"--log", NULL, CLI_TEXT, "FILE", AT(log), 0, 0, "append the log there (default: standard error)"},
+    {"--loop", NULL, CLI_CHOICE, "off|report|stop", AT(loop), 0, 0,
+     "conversations and answers that go in circles: tell of them, or end the answer too (default off; a request may say x-quern-loop)"},
     {"--log-prompts", NULL, CLI_FLAG, NULL, AT(log_prompts), 0, 0, "the log shows what is asked"},
     {"--quiet", "-q", CLI_FLAG, NULL, AT(quiet), 0, 0, "no log"},
     CLI_ENGINE_OPTIONS(serve_options, engine,

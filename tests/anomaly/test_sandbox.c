@@ -49,7 +49,7 @@ static const hostile programs[] = {
     {"writes to the root", "echo x > /canary 2>/dev/null || echo refused", E, "refused"},
     {"writes to /usr", "echo x > /usr/canary 2>/dev/null || echo refused", E, "refused"},
     {"writes to /etc", "mkdir -p /etc/canary 2>/dev/null || echo refused", E, "refused"},
-    {"removes everything", "rm -rf /bin /usr/bin /etc /lib* /tmp /box --no-preserve-root >/dev/null 2>&1; test -x /usr/bin/perl && echo still", E, "still"},
+    {"removes what it runs on", "rm -rf /usr/bin/perl /bin/sh /etc /tmp /box --no-preserve-root >/dev/null 2>&1; test -x /usr/bin/perl && echo still", E, "still"},
     {"reads passwords", "cat /etc/shadow 2>/dev/null || echo refused", E, "refused"},
     {"reads homes", "ls -a /root /home 2>/dev/null | grep -c . || echo none", ANY, "0"},
     {"reads the environment", "env | grep -c CANARY; true", E, "0"},

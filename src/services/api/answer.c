@@ -152,6 +152,9 @@ static api_finish finish_of(const api_choice *c, qn_end_reason r)
     case QN_END_CONTEXT: return API_LENGTH;
     case QN_END_DEADLINE: return API_DEADLINE;
     case QN_END_CANCELLED:
+        if (c->stopped)
+            return API_STOP;
+        break;
     case QN_END_ERROR: break;
     }
     return API_FAILED;
@@ -203,7 +206,7 @@ static void end(api_choice *c, const qn_event *ev)
     c->finish = finish_of(c, ev->reason);
     if (ev->reason == QN_END_ERROR)
         fail_with(a, ev->error);
-    else if (ev->reason == QN_END_CANCELLED && !c->failed)
+    else if (ev->reason == QN_END_CANCELLED && !c->failed && !c->stopped)
         api_error_set(&a->error, 503, "shutting_down", "the server ended this request because it is shutting down");
     if (c->raw.failed || c->text.failed || c->reasoning.failed)
         a->failed = true;
@@ -230,9 +233,13 @@ void api__answer_event(void *arg, const qn_event *ev)
         break;
     case QN_EVENT_TEXT:
         atomic_fetch_add(&a->written, (int)ev->n_tokens);
-        if (!c->failed && text(c, ev, &err)) {
+        if (c->failed || c->stopped)
+            break;
+        if (text(c, ev, &err)) {
             c->failed = true;
             fail_with(a, &err);
+        }
+        if (c->failed || api_loop_see(c, ev)) {
             qn__lock(&a->lock);
             if (c->job)
                 qn_job_cancel(c->job);

@@ -82,6 +82,7 @@ api_ask *api_ask_open(api_server *s, http_exchange *x, api_at *body)
     a->sampling.temperature = s->o.temperature;
     a->sampling.top_p = s->o.top_p;
     a->sampling.min_p = s->o.min_p;
+    a->loop = s->o.loop;
     a->refs = 1;
     return a;
 }
@@ -124,6 +125,7 @@ static void free_choice(api_choice *c)
 {
     qn_job_close(c->job);
     api_parts_close(c);
+    qn__loop_close(c->watch);
     qn__buf_free(&c->reasoning);
     qn__buf_free(&c->text);
     qn__buf_free(&c->raw);
@@ -342,6 +344,8 @@ static qn_status make_choices(api_ask *a, qn_err *err)
         c->prompt = (int)(i / (size_t)a->n);
         c->seed = (a->has_seed ? a->sampling.seed : api_random(a->server)) + i % (size_t)a->n;
         qn_status st = a->mode == API_CHAT ? api_parts_open(c, err) : QN_OK;
+        if (!st)
+            st = api_loop_open(c, err);
         if (st)
             return st;
     }
@@ -444,6 +448,8 @@ void api_ask_run(api_ask *a)
         return;
     }
     qn_status st = make_choices(a, &err);
+    if (!st)
+        st = api_loop_look(a, &err);
     register_ask(a);
     api_log_prompt(a);
     a->t_submit = qn__now();

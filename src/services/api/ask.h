@@ -36,6 +36,7 @@
 #include "services/api/json.h"
 #include "services/api/models.h"
 #include "services/http/server.h"
+#include "text/loop.h"
 
 typedef struct api_server api_server;
 typedef struct api_ask api_ask;
@@ -92,6 +93,9 @@ typedef struct api_choice {
     qn_timings timings;
     size_t probs_shown; /* rows that events have carried */
     bool failed;
+    qn_loop_watch *watch; /* NULL: the answer is not watched for loops */
+    qn_loop loop;      /* that it went into */
+    bool stopped;      /* for that */
     qn_reply *reply;   /* takes the output apart; NULL: it is all text */
     qn_job *job;
     uint64_t seed;
@@ -191,6 +195,7 @@ struct api_ask {
     double deadline_s;
     int32_t n;           /* choices per prompt */
     bool ignore_eos, show_special;
+    qn_loops loop;
     bool logprobs;
     int32_t top_logprobs;
     bool stream, stream_usage, echo, want_progress, want_timings;
@@ -238,6 +243,10 @@ void api_ask_drop(api_ask *a, const api_error *e);
  * seed, stop, logit_bias, ... (common.c) */
 void api_read_sampling(api_ask *a, const api_at *body);
 void api_read_stop(api_ask *a, const api_at *body, const char *key);
+
+/* circles.c: "x-quern-loop", and `,"loop":{...}` if the choice went into one. */
+void api_read_loop(api_ask *a, const api_at *body);
+void api_put_loop(const api_choice *c, qn_buf *out);
 
 /* Tokens and times of the whole ask. */
 typedef struct api_usage {

@@ -23,6 +23,11 @@ qn_status api_parts_put(api_choice *c, const char *text, size_t n, qn_err *err);
 qn_status api_parts_end(api_choice *c, qn_err *err);
 void api__answer_part(void *choice, const qn_part *p);
 
+/* circles.c: the conversation is looked at; a choice is watched; true: it goes in circles and is to end */
+qn_status api_loop_look(api_ask *a, qn_err *err);
+qn_status api_loop_open(api_choice *c, qn_err *err);
+bool api_loop_see(api_choice *c, const qn_event *ev);
+
 /* sessions.c: who asks, and for which conversation; 0: not said */
 uint64_t api_client_of(const api_ask *a);
 uint64_t api_session_of(const api_ask *a);

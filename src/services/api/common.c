@@ -95,6 +95,7 @@ void api_read_sampling(api_ask *a, const api_at *body)
         a->has_seed = true;
         s->seed = (uint64_t)seed;
     }
+    api_read_loop(a, body);
     read_bias(a, body);
 }
 

@@ -189,6 +189,8 @@ static void end_chunk(const api_choice *c, size_t probs_from, const char *finish
         qn__buf_puts(out, ",\"logprobs\":null");
     qn__buf_puts(out, ",\"finish_reason\":");
     api_put_text(out, finish);
+    if (finish)
+        api_put_loop(c, out);
     qn__buf_puts(out, "}]}\n\n");
 }
 
@@ -299,7 +301,9 @@ static void whole(api_ask *a, qn_buf *out)
         qn__buf_printf(out, "%s{\"index\":%d,\"message\":", i ? "," : "", c->index);
         put_message(c, out);
         put_logprobs(c, 0, out);
-        qn__buf_printf(out, ",\"finish_reason\":\"%s\"}", api_openai_finish(c->finish));
+        qn__buf_printf(out, ",\"finish_reason\":\"%s\"", api_openai_finish(c->finish));
+        api_put_loop(c, out);
+        qn__buf_putc(out, '}');
     }
     qn__buf_putc(out, ']');
     api_openai_usage(a, out);

@@ -115,6 +115,7 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
     s->o.temperature = o->temperature;
     s->o.top_p = o->top_p;
     s->o.min_p = o->min_p;
+    s->o.loop = o->loop;
     s->log = o->log;
     s->log_arg = o->log_arg;
     s->log_prompts = o->log_prompts;

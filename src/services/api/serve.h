@@ -12,12 +12,13 @@
 
 /* Totals since the start. */
 typedef struct api_totals {
-    atomic_uint_least64_t requests, errors, gone, prompt_tokens, cached_tokens, generated_tokens;
+    atomic_uint_least64_t requests, errors, gone, prompt_tokens, cached_tokens, generated_tokens, loops;
 } api_totals;
 
 struct api_server {
     struct {
         float temperature, top_p, min_p; /* where a request names none */
+        qn_loops loop;
     } o;
     api_models models;
     http_server *http;

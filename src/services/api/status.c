@@ -127,6 +127,7 @@ void api_metrics(api_server *s, http_exchange *x, api_at *body)
     total(&b, "cached_tokens_total", "counter", "Tokens of prompts that were not computed again.",
           (double)atomic_load(&t->cached_tokens));
     total(&b, "generated_tokens_total", "counter", "Tokens written.", (double)atomic_load(&t->generated_tokens));
+    total(&b, "loops_total", "counter", "Conversations and answers found going in circles.", (double)atomic_load(&t->loops));
     total(&b, "connections", "gauge", "Open connections.", c.connections);
     total(&b, "uptime_seconds", "gauge", "Since the start.", qn__now() - s->started);
     put_models(s, &b);
