@@ -37,6 +37,8 @@ static const api_route table[] = {
     {"/api/pull", API_POST, api_ollama_pull, &api_ollama_wire},
     {"/api/version", API_GET, api_ollama_version, &api_ollama_wire},
     {"/", API_GET | API_OPEN, api_ollama_root, &api_openai_wire},
+    {"/infill", API_POST, api_infill, &api_native_wire},
+    {"/completion", API_POST, api_completion, &api_native_wire},
     {"/responses", API_POST, api_openai_responses, &api_responses_wire},
     {"/messages", API_POST, api_anthropic_messages, &api_anthropic_wire},
     {"/messages/count_tokens", API_POST, api_anthropic_count, &api_anthropic_wire},

@@ -29,6 +29,10 @@ extern const api_wire api_openai_chat_wire, api_openai_text_wire, api_openai_wir
 /* openai_chat.c */
 void api_openai_chat(api_server *s, http_exchange *x, api_at *body);
 void api_openai_read_chat(api_ask *a, const api_at *body);
+/* native.c */
+extern const api_wire api_native_wire;
+void api_infill(api_server *s, http_exchange *x, api_at *body);
+void api_completion(api_server *s, http_exchange *x, api_at *body);
 /* responses.c */
 extern const api_wire api_responses_wire;
 void api_openai_responses(api_server *s, http_exchange *x, api_at *body);
