@@ -39,7 +39,7 @@ static bool set_put(parser *r, uint32_t lo, uint32_t hi)
 /* set[from..) becomes everything else. */
 static bool set_negate(parser *r, size_t from)
 {
-    size_t n = qn__ranges_tidy(r->set + from, r->n_set - from);
+    size_t n = r->n_set > from ? qn__ranges_tidy(r->set + from, r->n_set - from) : 0; /* of nothing there is no array yet */
     uint32_t next = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t lo = r->set[from + i][0], hi = r->set[from + i][1];
