@@ -131,8 +131,9 @@ schema-suite: $(BUILD)/tests/schema/driver ## the schema compiler against JSON-S
 	@tests/schema/suite "$(SUITE)" $(BUILD)/tests/schema/driver $(SAMPLES)
 
 # Targets with a finding that is not fixed yet: built, not run by `make fuzz`. reply: in a channel dialect without a grammar a call can be
-# told complete whose arguments are no object.
-FUZZ_OPEN := reply
+# told complete whose arguments are no object. grammar: some patterns take over two seconds to compile in the instrumented build (bounded, but
+# by a bound of work that is too high).
+FUZZ_OPEN := reply grammar
 REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
 
 run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
