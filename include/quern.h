@@ -673,6 +673,22 @@ QN_API void qn_eval_options_init(qn_eval_options *o);
  * Errors: QN_EUNSUPPORTED (no sandbox, no interpreter), QN_EFORMAT (suite), QN_EIO, QN_ECANCELLED, and those of the model. */
 QN_API qn_status qn_eval(const qn_eval_options *o, char **report_json, qn_err *err);
 
+/* ---- probing --------------------------------------------------------------------------------------------------- */
+
+/* Whom a probe asks, and where what it saw is kept. */
+typedef struct qn_probe_options {
+    const char *model;       /* a GGUF, NULL: the embedded model; with an endpoint, the name that it knows */
+    const char *endpoint;    /* NULL: in this process; else an OpenAI-compatible server's base address, ".../v1" */
+    const char *key;         /* what the endpoint wants as bearer, or NULL */
+    qn_engine_options engine;
+    const char *ledger;      /* its path; NULL: the user's */
+    bool fresh;              /* do not take up a run that was ended */
+    uint64_t seed;           /* everything random in a probe follows from it */
+    bool (*progress)(void *arg, const char *doing, size_t done, size_t total); /* false cancels; NULL: none */
+    void *arg;
+} qn_probe_options;
+QN_API void qn_probe_options_init(qn_probe_options *o);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "services/eval/eval.h"
 #include "services/eval/sandbox.h"
+#include "services/probe/open.h"
 #include "services/probe/stats.h"
 
 enum { BATCH = 8, MAX_TOKENS = 512, TRANSCRIPT = 16384 };
@@ -408,15 +409,8 @@ qn_status qn_eval(const qn_eval_options *o, char **report_json, qn_err *err)
                                : qn__subject_local(o->model, &o->engine, &s, err);
     if (!st)
         st = qn__eval(o, s, &result, err);
-    if (!st) {
-        char *text = json_dumps(result, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        char *copy = text ? qn__strndup(text, strlen(text)) : NULL;
-        free(text);
-        if (copy)
-            *report_json = copy;
-        else
-            st = qn__fail_mem(err, "report");
-    }
+    if (!st)
+        st = qn__probe_text(result, report_json, err);
     json_decref(result);
     qn__subject_close(s);
     return st;

@@ -34,6 +34,8 @@ struct qn_subject {
      * freed by qn__answer_free. False: keep_on said no; answers may be missing. */
     bool (*ask)(qn_subject *s, const qn_question *q, size_t n, qn_answer *a);
     void (*close)(qn_subject *s);
+    /* How many tokens the subject's own tokenizer makes of text[n] (no BOS, control tokens as text); -1: it cannot be known. NULL: never. */
+    int64_t (*count)(qn_subject *s, const char *text, size_t n);
     char name[128], fingerprint[64];
     bool chats;              /* it has a chat template (or is a chat endpoint) */
     int32_t n_ctx;           /* 0: not known */

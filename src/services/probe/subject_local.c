@@ -163,6 +163,16 @@ static bool ask(qn_subject *s, const qn_question *q, size_t n, qn_answer *a)
     return true;
 }
 
+static int64_t count(qn_subject *s, const char *text, size_t n)
+{
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    if (qn_tokenize(((local *)s)->model, text, n, false, QN_BOS_NO, &ids, &n_ids, NULL))
+        return -1;
+    qn_free(ids);
+    return (int64_t)n_ids;
+}
+
 static void close_local(qn_subject *s)
 {
     local *l = (local *)s;
@@ -197,6 +207,7 @@ qn_status qn__subject_local(const char *path, const qn_engine_options *o, qn_sub
         return qn__fail_mem(err, "model");
     l->s.ask = ask;
     l->s.close = close_local;
+    l->s.count = count;
     l->s.at_once = AT_ONCE;
     qn_status st = qn_model_open(path, QN_OPEN_FULL, &l->model, err);
     if (!st)

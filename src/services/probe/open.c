@@ -1,0 +1,49 @@
+/* open.c - see open.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "services/probe/open.h"
+
+void qn_probe_options_init(qn_probe_options *o)
+{
+    *o = (qn_probe_options){0};
+    qn_engine_options_init(&o->engine);
+}
+
+qn_status qn__probe_open(const qn_probe_options *o, qn_subject **subject, qn_ledger **ledger, qn_err *err)
+{
+    qn_subject *s = NULL;
+    qn_ledger *l = NULL;
+    qn_status st = qn__ledger_open(o->ledger, &l, err);
+    if (!st)
+        st = o->endpoint ? qn__subject_remote(o->endpoint, o->model ? o->model : "", o->key, &s, err)
+                         : qn__subject_local(o->model, &o->engine, &s, err);
+    if (st) {
+        qn__probe_close(s, l);
+        return st;
+    }
+    *subject = s;
+    *ledger = l;
+    return QN_OK;
+}
+
+void qn__probe_close(qn_subject *subject, qn_ledger *ledger)
+{
+    if (subject)
+        qn__subject_close(subject);
+    if (ledger)
+        qn__ledger_close(ledger);
+}
+
+qn_status qn__probe_text(const json_t *report, char **text, qn_err *err)
+{
+    char *dumped = json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    char *copy = dumped ? qn__strndup(dumped, strlen(dumped)) : NULL;
+    free(dumped);
+    if (!copy)
+        return qn__fail_mem(err, "report");
+    *text = copy;
+    return QN_OK;
+}
