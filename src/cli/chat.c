@@ -10,7 +10,7 @@
 
 typedef struct chat {
     run_session *s;
-    run_answer last; /* its text is not kept */
+    run_answer last; /* how it ended: its text is not kept */
     int turns;
     bool leave;
 } chat;
@@ -131,32 +131,31 @@ static bool run_command(chat *c, const char *text)
 static int turn(chat *c, const char *text, size_t n)
 {
     run_session *s = c->s;
-    int32_t *ids = NULL;
-    size_t n_ids;
+    run_prompt prompt;
     run_answer a = {0};
     if (!s->raw && !run_add(s, "user", text, n)) {
         cli_fail_text("this message", "is not UTF-8");
         return CLI_OK;
     }
-    int rc = run_prompt_ids(s, text, n, &ids, &n_ids);
+    int rc = run_prompt_make(s, text, n, &prompt);
     if (rc == CLI_OK)
-        rc = run_generate(s, ids, n_ids, true, &a);
-    qn_free(ids);
+        rc = run_generate(s, &prompt, true, &a);
+    run_prompt_free(&prompt);
     term_take_interrupt();
-    const bool said = rc == CLI_OK && (a.n || a.reason != QN_END_CANCELLED);
+    const bool said = rc == CLI_OK && (a.text.n || a.calls || a.reason != QN_END_CANCELLED);
     if (rc == CLI_OK) {
-        if (a.n && a.text[a.n - 1] != '\n')
+        if (!s->tools && a.text.n && a.text.p[a.text.n - 1] != '\n')
             cli_put("\n", 1);
         rc = cli_flush();
-        c->last = a;
-        c->last.text = NULL;
+        c->last.reason = a.reason;
+        c->last.timings = a.timings;
         c->turns++;
         if (!s->o->quiet)
             run_put_timings(&a);
     }
     if (rc != CLI_OK && !s->raw)
         fprintf(stderr, "[this message is dropped; the conversation is as it was before (/reset empties it)]\n");
-    if (!s->raw && (!said || !run_add(s, "assistant", a.text ? a.text : "", a.n)))
+    if (!s->raw && (!said || !run_add_answer(s, &a)))
         run_drop_last(s);
     run_answer_free(&a);
     /* A refused prompt leaves the chat usable; a terminal that takes no output does not. */

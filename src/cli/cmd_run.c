@@ -144,13 +144,19 @@ static int put_json(const run_session *s, const run_answer *a)
     json_t *seed = s->o->seed <= INT64_MAX ? json_integer((json_int_t)s->o->seed)
                                            : json_sprintf("%llu", (unsigned long long)s->o->seed);
     json_t *j =
-        json_pack("{s:o,s:s,s:{s:i,s:i,s:i,s:f,s:f},s:f,s:o,s:s,s:i,s:i}", "text", json_text(a->text, a->n), "reason",
+        json_pack("{s:o,s:s,s:{s:i,s:i,s:i,s:f,s:f},s:f,s:o,s:s,s:i,s:i}", "text", json_text(a->text.p ? a->text.p : "", a->text.n), "reason",
                   run_reason_name(a->reason), "timings", "prompt_tokens", (int)t->prompt_tokens, "cached_tokens",
                   (int)t->cached_tokens, "generated_tokens", (int)t->generated_tokens, "prefill_s", t->prefill_s,
                   "decode_s", t->decode_s, "temperature", (double)s->sampling.temperature, "seed", seed, "cpu", e.cpu,
                   "threads", (int)e.n_threads, "ctx", (int)e.n_ctx);
     char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    const int rc = line ? cli_printf("%s\n", line) : cli_fail_text("run", "the answer cannot be written as JSON");
+    run_text parts = {0};
+    const bool ok = line && (!s->tools || run_put_parts(a, &parts));
+    if (ok)
+        line[strlen(line) - 1] = 0; /* its last brace stands behind the parts */
+    const int rc = ok ? cli_printf("%s%s}\n", line, parts.p ? parts.p : "")
+                      : cli_fail_text("run", "the answer cannot be written as JSON");
+    free(parts.p);
     free(line);
     json_decref(j);
     return rc;
@@ -160,21 +166,20 @@ static int one_shot(run_session *s)
 {
     text t = {0};
     run_answer a = {0};
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
+    run_prompt prompt = {0};
     int rc = gather(s->o, s->raw, &t);
     if (rc == CLI_OK && !s->raw && !run_add(s, "user", t.p, t.n))
         rc = cli_fail_text("run", "out of memory");
     if (rc == CLI_OK)
-        rc = run_prompt_ids(s, t.p, t.n, &ids, &n_ids);
+        rc = run_prompt_make(s, t.p, t.n, &prompt);
     if (rc == CLI_OK) {
         term_catch();
-        rc = run_generate(s, ids, n_ids, !s->o->json, &a);
+        rc = run_generate(s, &prompt, !s->o->json, &a);
         term_release();
     }
     if (rc == CLI_OK && s->o->json)
         rc = put_json(s, &a);
-    else if (rc == CLI_OK && a.n && a.text[a.n - 1] != '\n' && (!s->raw || term_is_terminal(TERM_OUT)))
+    else if (rc == CLI_OK && !s->tools && a.text.n && a.text.p[a.text.n - 1] != '\n' && (!s->raw || term_is_terminal(TERM_OUT)))
         rc = cli_put("\n", 1);
     if (rc == CLI_OK)
         rc = cli_flush();
@@ -183,7 +188,7 @@ static int one_shot(run_session *s)
     if (rc == CLI_OK && a.reason == QN_END_CANCELLED)
         rc = CLI_INTERRUPTED;
     run_answer_free(&a);
-    qn_free(ids);
+    run_prompt_free(&prompt);
     free(t.p);
     return rc;
 }
@@ -235,12 +240,8 @@ static int prepare(run_session *s, const char *path, bool chat)
     s->messages = json_array();
     if (!s->messages)
         return cli_fail_text("run", "out of memory");
-    if (o->tools) {
-        size_t n;
-        rc = cli_read(o->tools, &s->tools, &n);
-        if (rc != CLI_OK)
-            return rc;
-    }
+    if (o->tools && (rc = run_tools_open(s)) != CLI_OK)
+        return rc;
     if (o->system && !run_set_system(s, o->system))
         return cli_fail_text("--system", "the text is not UTF-8");
     return CLI_OK;
@@ -254,6 +255,10 @@ static int check(const cli_command *c, const run_options *o, bool chat)
         return cli_usage(c, "--system needs the chat template that --raw leaves out");
     if (o->raw && o->tools)
         return cli_usage(c, "--tools needs the chat template that --raw leaves out");
+    if (o->tools && (o->schema || o->grammar || o->regex))
+        return cli_usage(c, "--tools: not together with --schema, --grammar or --regex");
+    if (o->tool_choice && !o->tools)
+        return cli_usage(c, "--tool-choice needs --tools");
     if (!!o->schema + !!o->grammar + !!o->regex > 1)
         return cli_usage(c, "--schema, --grammar and --regex: one of them at most");
     for (size_t i = 0; i < o->stop.n; i++)
@@ -287,7 +292,7 @@ static int run(const cli_command *c, int argc, char **argv)
         rc = chat ? run_chat(&s) : one_shot(&s);
 out:
     json_decref(s.messages);
-    free(s.tools);
+    free(s.tools_json);
     free(s.bias);
     if (s.engine && o.engine.kv_disk) {
         qn_cache_stats cache;
@@ -297,6 +302,7 @@ out:
             fprintf(stderr, "quern: the KV cache could not be kept on disk: %s\n", cache.notice);
     }
     qn_engine_close(s.engine);
+    qn_tools_close(s.tools);
     qn_grammar_close(s.grammar);
     qn_model_close(s.model);
     cli_list_free(&o.bias);
@@ -311,7 +317,9 @@ static const cli_option options[] = {
      "answer the text of a file (- is standard input); with -p, put under it; a pipe is then not read"},
     {"--raw", NULL, CLI_FLAG, NULL, AT(raw), 0, 0, "no chat template: complete the text"},
     {"--system", NULL, CLI_TEXT, "TEXT", AT(system), 0, 0, "the system message"},
-    {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "an array of OpenAI-style tools (JSON) for the template"},
+    {"--tools", NULL, CLI_TEXT, "FILE", AT(tools), 0, 0, "tools that the model may call: OpenAI's array (JSON); a call is one line of JSON on standard output, and not run"},
+    {"--tool-choice", NULL, CLI_TEXT, "WHICH", AT(tool_choice), 0, 0,
+     "auto (default), none, required (a call and no text), or the name of the one to call"},
     {"--schema", NULL, CLI_TEXT, "FILE", AT(schema), 0, 0, "answers are JSON that conforms to this JSON Schema (2020-12)"},
     {"--grammar", NULL, CLI_TEXT, "FILE", AT(grammar), 0, 0, "answers match this grammar (GBNF)"},
     {"--regex", NULL, CLI_TEXT, "RE", AT(regex), 0, 0, "answers match this regular expression, as a whole"},
@@ -341,7 +349,7 @@ static const cli_option options[] = {
      "add X to a token's logit (-1e9: never that token); may be repeated"},
     {"--seed", NULL, CLI_SEED, "N", AT(seed), 0, 0, "the same seed gives the same text (default 0)"},
     {"--json", NULL, CLI_FLAG, NULL, AT(json), 0, 0,
-     "instead of the text as it comes, one JSON object at the end: text, reason, timings"},
+     "instead of the text as it comes, one JSON object at the end: text, reason, timings; with tools calls, too"},
     {"--quiet", "-q", CLI_FLAG, NULL, AT(quiet), 0, 0, "nothing on stderr but errors"},
     CLI_ENGINE_OPTIONS(
         run_options, engine,

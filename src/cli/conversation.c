@@ -105,22 +105,35 @@ int run_load(run_session *s, const char *path)
     return rc;
 }
 
-int run_prompt_ids(const run_session *s, const char *text, size_t n, int32_t **ids, size_t *n_ids)
+int run_prompt_make(const run_session *s, const char *text, size_t n, run_prompt *out)
 {
     qn_err err;
+    *out = (run_prompt){0};
     if (s->raw)
-        return qn_tokenize(s->model, text, n, true, QN_BOS_AUTO, ids, n_ids, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+        return qn_tokenize(s->model, text, n, true, QN_BOS_AUTO, &out->ids, &out->n_ids, &err) == QN_OK ? CLI_OK : cli_fail(&err);
     char *messages = json_dumps(s->messages, JSON_COMPACT);
     if (!messages)
         return cli_fail_text("run", "out of memory");
-    const qn_render_options o = {.model = s->model, .messages_json = messages, .tools_json = s->tools};
-    char *prompt = NULL;
-    size_t n_prompt;
-    qn_status st = qn_render(&o, &prompt, &n_prompt, &err);
+    const qn_render_options o = {.model = s->model, .messages_json = messages, .tools_json = s->tools_json};
+    qn_status st = qn_render(&o, &out->text, &out->n, &err);
     free(messages);
     /* The template writes BOS itself where the model wants it: nothing is added. */
     if (st == QN_OK)
-        st = qn_tokenize(s->model, prompt, n_prompt, true, QN_BOS_NO, ids, n_ids, &err);
-    qn_free(prompt);
+        st = qn_tokenize(s->model, out->text, out->n, true, QN_BOS_NO, &out->ids, &out->n_ids, &err);
     return st == QN_OK ? CLI_OK : cli_fail(&err);
+}
+
+void run_prompt_free(run_prompt *p)
+{
+    qn_free(p->text);
+    qn_free(p->ids);
+    *p = (run_prompt){0};
+}
+
+bool run_add_answer(run_session *s, const run_answer *a)
+{
+    if (!run_add(s, "assistant", a->text.p ? a->text.p : "", a->text.n))
+        return false;
+    json_t *m = json_array_get(s->messages, json_array_size(s->messages) - 1);
+    return !a->calls || json_object_set(m, "tool_calls", a->calls) == 0;
 }

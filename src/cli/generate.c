@@ -8,20 +8,21 @@
 #include "cli/run.h"
 #include "cli/term.h"
 
-static bool keep(run_answer *a, const char *p, size_t n)
+bool run_keep(run_text *t, const char *p, size_t n)
 {
-    if (a->cap - a->n < n) {
-        size_t cap = a->cap ? a->cap : 1024;
-        while (cap - a->n < n)
+    if (t->cap - t->n <= n) {
+        size_t cap = t->cap ? t->cap : 1024;
+        while (cap - t->n <= n)
             cap *= 2;
-        char *text = realloc(a->text, cap);
+        char *text = realloc(t->p, cap);
         if (!text)
             return false;
-        a->text = text;
-        a->cap = cap;
+        t->p = text;
+        t->cap = cap;
     }
-    memcpy(a->text + a->n, p, n);
-    a->n += n;
+    memcpy(t->p + t->n, p, n);
+    t->n += n;
+    t->p[t->n] = 0;
     return true;
 }
 
@@ -29,7 +30,7 @@ static int take_text(const qn_event *ev, bool show, run_answer *a)
 {
     if (!ev->n_text)
         return CLI_OK;
-    if (!keep(a, ev->text, ev->n_text))
+    if (!run_keep(&a->text, ev->text, ev->n_text))
         return cli_fail_text("run", "out of memory");
     if (!show)
         return CLI_OK;
@@ -38,7 +39,7 @@ static int take_text(const qn_event *ev, bool show, run_answer *a)
 }
 
 /* Until END, or until something failed. */
-static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
+static int events(qn_request *r, run_reply *parts, bool show, run_answer *a, cli_progress *bar)
 {
     for (;;) {
         qn_event ev;
@@ -55,9 +56,9 @@ static int events(qn_request *r, bool show, run_answer *a, cli_progress *bar)
         if (ev.kind == QN_EVENT_END) {
             a->reason = ev.reason;
             a->timings = ev.timings;
-            return CLI_OK;
+            return parts ? run_reply_put(parts, "", 0) : CLI_OK;
         }
-        const int rc = take_text(&ev, show, a);
+        const int rc = !parts ? take_text(&ev, show, a) : ev.n_text ? run_reply_put(parts, ev.text, ev.n_text) : CLI_OK;
         if (rc != CLI_OK)
             return rc;
     }
@@ -68,35 +69,46 @@ static void cancel(void *request)
     qn_request_cancel(request);
 }
 
-int run_generate(const run_session *s, const int32_t *ids, size_t n_ids, bool show, run_answer *a)
+int run_generate(const run_session *s, const run_prompt *prompt, bool show, run_answer *a)
 {
     qn_request_options o;
     qn_request_options_init(&o);
-    o.tokens = ids;
-    o.n_tokens = n_ids;
+    o.tokens = prompt->ids;
+    o.n_tokens = prompt->n_ids;
     o.max_tokens = s->max_tokens;
     o.sampling = s->sampling;
-    o.grammar = s->grammar;
+    o.grammar = s->tools ? qn_tools_grammar(s->tools, prompt->text, prompt->n) : s->grammar;
+    o.show_special = s->tools != NULL;
     o.stop = s->o->stop.v;
     o.n_stop = s->o->stop.n;
     qn_request *r = NULL;
+    run_reply *parts = NULL;
     qn_err err;
-    if (qn_request_open(s->engine, &o, &r, &err) != QN_OK)
+    if (s->tools && run_reply_open(s, prompt, show, a, &parts) != CLI_OK)
+        return CLI_FAILED;
+    if (qn_request_open(s->engine, &o, &r, &err) != QN_OK) {
+        run_reply_close(parts);
         return cli_fail(&err);
+    }
     cli_progress bar;
     cli_progress_start(&bar, !s->o->quiet);
     term_on_interrupt(cancel, r);
     if (term_interrupted()) /* it came before the request was there */
         qn_request_cancel(r);
-    const int rc = events(r, show, a, &bar);
+    const int rc = events(r, parts, show, a, &bar);
     term_on_interrupt(NULL, NULL);
     qn_request_close(r);
+    run_reply_close(parts);
     return rc;
 }
 
 void run_answer_free(run_answer *a)
 {
-    free(a->text);
+    free(a->text.p);
+    free(a->reasoning.p);
+    free(a->cut.p);
+    free(a->cut_name.p);
+    json_decref(a->calls);
     memset(a, 0, sizeof *a);
 }
 

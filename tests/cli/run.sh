@@ -36,7 +36,7 @@ run run -p Hello --logit-bias 2042=+1000; want_rc 0; want_err 'the model ended i
 run run -q -p Hello --regex '(ab|cd){3}!'; want_rc 0; want_out '[a-d]!'
 printf '{"type":"object","properties":{"n":{"enum":[17]}},"required":["n"],"additionalProperties":false}' >"$T/s.json"
 run run -q -p Hello --schema "$T/s.json"; want_rc 0; want_out '"n": *17'
-printf '{"not":{}}' >"$T/s.json"
+printf '{"not":{"uniqueItems":true}}' >"$T/s.json"
 run run -q -p Hello --schema "$T/s.json"; want_rc 1; want_err '#/not'
 run run -q -p Hello --schema "$T/s.json" --regex x; want_rc 2
 run run -p Hello --ctx 40 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9; want_rc 0; want_err 'the context is full'
@@ -60,6 +60,22 @@ if command -v jq >/dev/null; then
 else
   echo "jq is missing: the JSON was not read"
 fi
+
+# calls of tools: each a line of JSON that conforms, however little the model knows
+printf '[{"type":"function","function":{"name":"add","parameters":{"type":"object","properties":{"a":{"enum":[17]},"b":{"type":"boolean"}},"required":["a","b"]}}},{"type":"function","function":{"name":"ls","parameters":{"type":"object","properties":{"dir":{"type":"string"}},"required":["dir"]}}}]' >"$T/tools.json"
+call='^\{"name":"add","arguments":\{("a": 17, "b": (true|false)|"b": (true|false), "a": 17)\}\}$'
+quietly -p 'Add.' --tools "$T/tools.json" --tool-choice add --temp 3 --seed 5 -n 60; want_out "$call"
+planted want_out '"a": 18'
+want "every line is a call" [ "$(grep -Evc "$call" "$T/out")" = 0 ]
+quietly -p 'Add.' --tools "$T/tools.json" --tool-choice required --temp 1 -n 200 --json; want_out '"calls":\[\{"name":"(add|ls)"'
+run run -p 'Add.' --tools "$T/tools.json" --tool-choice add -n 12; no_out; want_err 'a call of add is not complete'
+quietly -p 'Add.' --tools "$T/tools.json" --tool-choice add -n 12 --json; want_out '"calls":\[\],"cut":\{"name":"add","arguments":'
+quietly -p 'Hello!' --tools "$T/tools.json" --tool-choice none -n 16; want_rc 0
+run run -q -p x --tools "$T/tools.json" --tool-choice sub; want_rc 1; want_sentence; want_err 'sub.*not among the tools'
+run run -q -p x --tool-choice none; want_rc 2; want_err 'needs --tools'
+run run -q -p x --tools "$T/tools.json" --regex a; want_rc 2
+printf '[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"$dynamicRef":"#x"}}}}}]' >"$T/bad.json"
+run run -q -p x --tools "$T/bad.json"; want_rc 1; want_sentence; want_err 'tools.0..function.parameters'
 
 # At a terminal a model cannot send escape sequences: noise has control characters in a file, none on a terminal.
 noise="run -q --raw -p x --temp 50 --seed 1 -n 2000 --logit-bias 2042=-1e9 --logit-bias 2040=-1e9"
