@@ -130,6 +130,15 @@ static bool spend(size_t *work, size_t n)
     return true;
 }
 
+/* Steps of sorting n numbers. */
+static size_t sorting(size_t n)
+{
+    size_t depth = 0;
+    while (n >> depth)
+        depth++;
+    return n * depth;
+}
+
 enum { SUBSET_MEMORY = -1, SUBSET_LIMIT = -2 };
 
 static bool rehash(subset *s)
@@ -180,6 +189,8 @@ static int32_t closure(subset *s, const int32_t *v, size_t n)
             }
     }
     size_t len = s->n_pool - start;
+    if (!spend(s->work, sorting(len)))
+        return SUBSET_LIMIT;
     if (len > 1)
         qsort(s->pool + start, len, sizeof *s->pool, by_int);
     uint32_t h = (uint32_t)qn__hash(s->pool + start, len * sizeof *s->pool), at = h & s->mask;
@@ -240,7 +251,7 @@ static int32_t expand(subset *s, int32_t id, qn_fa *out)
         s->cuts[n_cuts++] = x->lo;
         s->cuts[n_cuts++] = x->hi + 1;
     }
-    if (!spend(s->work, n + 1))
+    if (!spend(s->work, 1 + sorting(n) + sorting(n_cuts)))
         return SUBSET_LIMIT;
     if (n > 1) {
         qsort(s->active, n, sizeof *s->active, by_lo);

@@ -28,7 +28,7 @@ enum {
     QN_IR_NODES_MAX = 600000,
     QN_IR_DEPTH_MAX = 600,           /* of nested expressions */
     QN_GRAMMAR_STATES_MAX = 400000,  /* of all automata */
-    QN_GRAMMAR_WORK_MAX = 30000000,  /* elementary steps of making one automaton deterministic, and of all together x 4 */
+    QN_GRAMMAR_WORK_MAX = 12000000,  /* elementary steps of making one automaton deterministic, and of all together x 4 */
     QN_COUNT_UNROLL = 12,            /* repeats of more than this become a counter */
     QN_MEMBERS_MAX = 64,             /* members of a collection that are told apart */
     QN_ITEMS_MAX = 4096,             /* alternatives that a matcher follows at once */

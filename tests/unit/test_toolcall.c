@@ -233,6 +233,8 @@ static void cut_off_and_malformed(void **state)
     check("qwen3-coder", "<tool_call>\n<function=run>\n<parameter=cmd>\nls\n</parameter>\n", "C0[run]A0[{\"cmd\": \"ls\"]");
     check("mistral", "[TOOL_CALLS]run[ARGS]{\"cmd\": \"ls\"} and more", "C0[run]A0[{\"cmd\": \"ls\"}]E0T[and more]");
     check("harmony", "<|channel|>commentary to=functions.run<|message|>{\"cmd\": \"l", "C0[run]A0[{\"cmd\": \"l]");
+    check("harmony", "<|channel|>commentary to=functions.run<|message|>[1]<|call|>", "C0[run]T[[1]<|call|>]");
+    check("functionary-v3.2", "run\n \"cmd\" x", "C0[run]A0[ ]T[\"cmd\" x]");
     check_n("hermes", "", "a\xff\xf0\x9f\x99\x82\xf0\x9f", 8, "T[a\xef\xbf\xbd\xf0\x9f\x99\x82\xef\xbf\xbd\xef\xbf\xbd]");
     /* No tools: nothing is a call. */
     check(NULL, "<tool_call>\n{\"name\": \"run\", \"arguments\": {}}\n</tool_call>",

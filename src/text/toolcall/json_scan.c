@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { VALUE, FIRST_VALUE, FIRST_KEY, KEY, COLON, AFTER, STRING, KEY_STRING, NUMBER, WORD };
+enum { VALUE, OBJECT, FIRST_VALUE, FIRST_KEY, KEY, COLON, AFTER, STRING, KEY_STRING, NUMBER, WORD };
 /* Inside a number: behind '-', a first 0, digits, '.', its digits, 'e', its sign, its digits. */
 enum { MINUS, ZERO, DIGITS, POINT, FRACTION, EXP, EXP_SIGN, EXP_DIGITS };
 
@@ -11,6 +11,12 @@ void qn__json_scan_init(qn_json_scan *s)
 {
     memset(s, 0, sizeof *s);
     s->state = VALUE;
+}
+
+void qn__json_scan_init_object(qn_json_scan *s)
+{
+    qn__json_scan_init(s);
+    s->state = OBJECT;
 }
 
 static bool in_object(const qn_json_scan *s)
@@ -126,6 +132,7 @@ static bool structure(qn_json_scan *s, char c)
         return true;
     }
     switch (s->state) {
+    case OBJECT: return c == '{' && push(s, true);
     case VALUE:
     case FIRST_VALUE: return begin_value(s, c);
     case FIRST_KEY:

@@ -20,6 +20,8 @@ typedef struct qn_json_scan {
 } qn_json_scan;
 
 void qn__json_scan_init(qn_json_scan *s);
+/* Of an object: any other value is bad from its first byte. */
+void qn__json_scan_init_object(qn_json_scan *s);
 /* Read up to n bytes; returns how many belong to the value. Less than n: it is done, or what stands there is not JSON (bad). A number
  * at the top is done only with the byte behind it. */
 size_t qn__json_scan(qn_json_scan *s, const char *p, size_t n);

@@ -238,7 +238,7 @@ parse_step qn__parse_head(qn_parse *p, bool final)
     keep(&p->id, h.id);
     qn__parse_take(p, c.i, true);
     qn__parse_begin_call(p);
-    qn__json_scan_init(&p->scan);
+    qn__json_scan_init_object(&p->scan);
     p->object_closed = h.no_args;
     p->state = S_ARGS;
     if (h.no_args) {

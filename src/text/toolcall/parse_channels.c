@@ -39,7 +39,7 @@ static void open_call(qn_parse *p, qn_slice name, size_t head)
     p->raw.n = 0;
     qn__parse_take(p, head, true);
     qn__parse_begin_call(p);
-    qn__json_scan_init(&p->scan);
+    qn__json_scan_init_object(&p->scan);
     p->state = S_ARGS;
 }
 
