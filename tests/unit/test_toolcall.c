@@ -233,6 +233,12 @@ static void cut_off_and_malformed(void **state)
     check("qwen3-coder", "<tool_call>\n<function=run>\n<parameter=cmd>\nls\n</parameter>\n", "C0[run]A0[{\"cmd\": \"ls\"]");
     check("mistral", "[TOOL_CALLS]run[ARGS]{\"cmd\": \"ls\"} and more", "C0[run]A0[{\"cmd\": \"ls\"}]E0T[and more]");
     check("harmony", "<|channel|>commentary to=functions.run<|message|>{\"cmd\": \"l", "C0[run]A0[{\"cmd\": \"l]");
+    char longest[600] = "<tool_call>", as_text[700]; /* a name of 512 bytes would end inside a character */
+    for (int i = 0; i < 180; i++)
+        memcpy(longest + 11 + 3 * i, "\xe2\x82\xac", 4);
+    (void)snprintf(as_text, sizeof as_text, "T[%s\n</tool_call>]", longest);
+    (void)strcat(longest, "\n</tool_call>");
+    check_n("glm", "", longest, strlen(longest), as_text);
     check("harmony", "<|channel|>commentary to=functions.run<|message|>[1]<|call|>", "C0[run]T[[1]<|call|>]");
     check("functionary-v3.2", "run\n \"cmd\" x", "C0[run]A0[ ]T[\"cmd\" x]");
     check_n("hermes", "", "a\xff\xf0\x9f\x99\x82\xf0\x9f", 8, "T[a\xef\xbf\xbd\xf0\x9f\x99\x82\xef\xbf\xbd\xef\xbf\xbd]");

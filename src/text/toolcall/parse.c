@@ -165,7 +165,7 @@ void qn__parse_json_string(qn_buf *b, const char *p, size_t n)
 
 bool qn__parse_name_ok(const char *p, size_t n)
 {
-    if (!n || n > MAX_TOKEN)
+    if (!n || n >= MAX_TOKEN) /* so long it was cut, maybe inside a character */
         return false;
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)p[i] <= ' ' || strchr("\"'<>{}[]\\`,;()", p[i]))

@@ -79,7 +79,7 @@ static size_t word(qn_parse *p, cursor *c)
         c->i++;
     if (c->i == c->n)
         return 0;
-    if (c->i == from)
+    if (c->i == from || c->i - from == MAX_TOKEN)
         return SIZE_MAX;
     p->types = QN_TYPE_ANY;
     qn__parse_loose_value(p, (qn_slice){c->p + from, c->i - from}, &p->value);
