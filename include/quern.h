@@ -689,6 +689,15 @@ typedef struct qn_probe_options {
 } qn_probe_options;
 QN_API void qn_probe_options_init(qn_probe_options *o);
 
+typedef enum qn_page_form {
+    QN_PAGE_HTML,     /* one file with styles and drawings inside, nothing fetched, no script */
+    QN_PAGE_MARKDOWN,
+    QN_PAGE_TEXT      /* for a terminal; shorter: transcripts are left out */
+} qn_page_form;
+/* A report that one of the functions here gave (its "kind" says which), as a page to read. *n (may be NULL) excludes the end.
+ * Errors: QN_EFORMAT (no JSON), QN_EUNSUPPORTED (a kind without a page), QN_ELIMIT, QN_EINVAL (form). */
+QN_API qn_status qn_report_page(const char *report_json, qn_page_form form, char **page, size_t *n, qn_err *err);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

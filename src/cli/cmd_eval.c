@@ -1,23 +1,18 @@
 /* cmd_eval.c - a suite of programming problems: asked, run in a sandbox, counted. */
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/io.h"
-#include "cli/open.h"
-#include "cli/progress.h"
+#include "cli/report.h"
 #include "cli/term.h"
 
 typedef struct eval_options {
-    const char *endpoint, *model, *key_file, *ledger;
     int32_t samples, limit, max_tokens;
     double temp, top_p, time;
-    uint64_t seed;
     int mode;
-    bool fresh, json;
-    cli_engine engine;
+    cli_probe probe;
+    cli_report report;
 } eval_options;
 
 static bool on_progress(void *arg, size_t done, size_t total, size_t passed)
@@ -26,16 +21,6 @@ static bool on_progress(void *arg, size_t done, size_t total, size_t passed)
     snprintf(unit, sizeof unit, "answers (%zu passed)", passed);
     cli_progress_at(arg, "asking", unit, done, total);
     return !term_interrupted();
-}
-
-/* The key, without the end of its line. */
-static int read_key(const char *path, char **key)
-{
-    size_t n = 0;
-    const int rc = cli_read(path, key, &n);
-    if (rc == CLI_OK)
-        (*key)[strcspn(*key, "\r\n")] = 0;
-    return rc;
 }
 
 static double number_at(const json_t *o, const char *key)
@@ -68,10 +53,8 @@ static int put_table(const json_t *r)
     return rc;
 }
 
-static int put_report(const char *text, bool json)
+static int put_report(const char *text)
 {
-    if (json)
-        return cli_printf("%s\n", text);
     json_t *r = json_loads(text, 0, NULL);
     const int rc = r ? put_table(r) : cli_fail_text("eval", "the report cannot be read");
     json_decref(r);
@@ -82,51 +65,40 @@ static int eval(const cli_command *c, int argc, char **argv)
 {
     eval_options o = {.top_p = 1};
     const char *operands[CLI_MAX_OPERANDS];
-    char *key = NULL, *report = NULL;
+    char *report = NULL;
+    qn_probe_options p;
     int rc = cli_parse(c, argc, argv, &o, operands);
     if (rc == CLI_GO)
-        rc = cli_engine_check(c, &o.engine);
-    if (rc != CLI_GO)
-        return rc;
-    if (o.endpoint && operands[1])
-        return cli_usage(c, "give a MODEL or --endpoint, not both");
-    if (o.endpoint && !o.model)
-        return cli_usage(c, "--endpoint needs --model NAME, as the server calls it");
-    if (o.samples > 1 && o.temp <= 0)
+        rc = cli_report_check(c, &o.report);
+    if (rc == CLI_GO && o.samples > 1 && o.temp <= 0)
         return cli_usage(c, "several samples at temperature 0 are one sample printed several times; give --temp");
-    if (o.key_file && (rc = read_key(o.key_file, &key)) != CLI_OK)
+    qn_probe_options_init(&p);
+    if (rc != CLI_GO || (rc = cli_probe_fill(c, &o.probe, operands[1], &p)) != CLI_GO)
         return rc;
     qn_eval_options e;
     qn_eval_options_init(&e);
     e.suite = operands[0];
-    e.model = o.endpoint ? o.model : operands[1];
-    e.endpoint = o.endpoint;
-    e.key = key;
+    e.model = p.model;
+    e.endpoint = p.endpoint;
+    e.key = p.key;
     e.mode = (qn_eval_mode)o.mode;
     e.samples = o.samples;
     e.limit = o.limit;
     e.temperature = (float)o.temp;
     e.top_p = (float)o.top_p;
-    e.seed = o.seed;
+    e.seed = p.seed;
     e.max_tokens = o.max_tokens;
     e.time_s = o.time;
-    e.fresh = o.fresh;
-    e.ledger = o.ledger;
-    e.engine = (qn_engine_options){.n_ctx = o.engine.ctx, .n_threads = o.engine.threads, .n_chunk = o.engine.chunk,
-                                   .kv = (qn_kv_type)o.engine.kv, .cpu = o.engine.cpu, .cpus = o.engine.cpus,
-                                   .no_repack = o.engine.no_repack};
-    cli_progress bar;
-    qn_err err;
-    cli_progress_start(&bar, true);
+    e.fresh = p.fresh;
+    e.ledger = p.ledger;
+    e.engine = p.engine;
     e.progress = on_progress;
-    e.arg = &bar;
-    term_catch();
+    e.arg = p.arg;
+    qn_err err;
     const qn_status s = qn_eval(&e, &report, &err);
-    term_release();
-    cli_progress_clear(&bar);
-    rc = s == QN_OK ? put_report(report, o.json) : cli_fail(&err);
+    cli_probe_done(&o.probe);
+    rc = s == QN_OK ? cli_report_put(&o.report, report, put_report) : cli_fail(&err);
     qn_free(report);
-    free(key);
     return rc;
 }
 
@@ -135,24 +107,17 @@ static const cli_option options[] = {
     {"--limit", NULL, CLI_INT, "N", offsetof(eval_options, limit), 1, 1000000, "only the first N problems"},
     {"--temp", NULL, CLI_REAL, "T", offsetof(eval_options, temp), 0, 10, "temperature (default 0: greedy)"},
     {"--top-p", NULL, CLI_REAL, "P", offsetof(eval_options, top_p), 0, 1, "nucleus sampling (default 1: off)"},
-    {"--seed", NULL, CLI_SEED, "N", offsetof(eval_options, seed), 0, 0, "seed of the first sample; sample i has N + i"},
     {"--max-tokens", "-n", CLI_INT, "N", offsetof(eval_options, max_tokens), 1, 1000000, "tokens of an answer (default 512)"},
     {"--time", NULL, CLI_REAL, "SECONDS", offsetof(eval_options, time), 0.1, 3600, "time that a program may run (default 10)"},
     {"--mode", NULL, CLI_CHOICE, "auto|complete|chat", offsetof(eval_options, mode), 0, 0,
      "ask for a completion or in a chat (default: a chat where the model has a template)"},
-    {"--endpoint", NULL, CLI_TEXT, "URL", offsetof(eval_options, endpoint), 0, 0,
-     "ask an OpenAI-compatible server, such as http://127.0.0.1:8080/v1, instead of a model here"},
-    {"--model", NULL, CLI_TEXT, "NAME", offsetof(eval_options, model), 0, 0, "the model's name at the endpoint"},
-    {"--api-key-file", NULL, CLI_TEXT, "FILE", offsetof(eval_options, key_file), 0, 0, "a file that holds the endpoint's key"},
-    {"--fresh", NULL, CLI_FLAG, NULL, offsetof(eval_options, fresh), 0, 0, "begin anew instead of going on with a run that was ended"},
-    {"--ledger", NULL, CLI_TEXT, "FILE", offsetof(eval_options, ledger), 0, 0, "where samples are kept (default: $XDG_DATA_HOME/quern/ledger.db)"},
-    {"--json", NULL, CLI_FLAG, NULL, offsetof(eval_options, json), 0, 0, "the report as JSON"},
-    CLI_ENGINE_OPTIONS(eval_options, engine, "context of a question and its answer (default: the model's, at most 8192)"),
+    CLI_REPORT_OPTIONS(eval_options, report),
+    CLI_PROBE_OPTIONS(eval_options, probe, "context of a question and its answer (default: the model's, at most 8192)"),
 };
 
 const cli_command cli_cmd_eval = {
     .name = "eval",
-    .usage = "SUITE [MODEL] [--samples N --temp T] [--endpoint URL --model NAME] [--json]",
+    .usage = "SUITE [MODEL] [--samples N --temp T] [--endpoint URL --model NAME] [--json] [--html FILE]",
     .summary = "Ask a suite of programming problems and run the answers in a sandbox.",
     .details = "SUITE is a file in its published format: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MultiPL-E or DS-1000 "
                "(.jsonl or .json, also .gz). Answers are run with bubblewrap: no network, a read-only system, limits on time, memory, "

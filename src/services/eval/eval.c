@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "services/eval/eval.h"
 #include "services/eval/sandbox.h"
+#include "services/probe/machine.h"
 #include "services/probe/open.h"
 #include "services/probe/stats.h"
 
@@ -312,7 +313,7 @@ static qn_status report(run *r, json_t **out, qn_err *err)
     }
     char suite_hash[20];
     (void)snprintf(suite_hash, sizeof suite_hash, "%016llx", (unsigned long long)qn__suite_hash(r->suite));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:I, s:s}", "suite", qn__suite_name(r->suite), "suite_hash",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:I, s:s}", "kind", "eval", "suite", qn__suite_name(r->suite), "suite_hash",
                           suite_hash, "note", qn__suite_note(r->suite), "model", r->subject->name, "fingerprint", r->subject->fingerprint,
                           "chat", (int)r->chat, "problems", (json_int_t)t.items, "samples", (json_int_t)t.samples, "passed",
                           (json_int_t)t.passed, "outcomes", t.outcomes, "run", (json_int_t)r->id, "ledger", qn__ledger_path(r->ledger));
@@ -320,6 +321,8 @@ static qn_status report(run *r, json_t **out, qn_err *err)
     for (int i = 0; o && i < 3; i++)
         if (t.least >= KS[i])
             (void)json_object_set_new(o, names[i], score(&t, i));
+    if (o)
+        (void)json_object_set_new(o, "machine", qn__machine_json(r->o->endpoint ? NULL : &r->o->engine));
     if (o && r->n_problems < qn__suite_size(r->suite))
         (void)json_object_set_new(o, "of_problems", json_integer((json_int_t)qn__suite_size(r->suite)));
     *out = o;
@@ -359,10 +362,12 @@ static char *key_of(const run *r)
 static qn_status begin(run *r, qn_err *err)
 {
     char *key = key_of(r);
+    char *machine = qn__machine_text(r->o->endpoint ? NULL : &r->o->engine);
     int64_t before = 0;
-    const qn_run_info info = {.kind = "eval", .key = key, .model = r->subject->name, .fingerprint = r->subject->fingerprint, .machine = "{}"};
-    qn_status st = key ? qn__ledger_begin(r->ledger, &info, !r->o->fresh, &r->id, &before, err) : qn__fail_mem(err, "eval");
+    const qn_run_info info = {.kind = "eval", .key = key, .model = r->subject->name, .fingerprint = r->subject->fingerprint, .machine = machine};
+    qn_status st = key && machine ? qn__ledger_begin(r->ledger, &info, !r->o->fresh, &r->id, &before, err) : qn__fail_mem(err, "eval");
     free(key);
+    qn_free(machine);
     r->done = (size_t)before;
     return st;
 }
