@@ -35,7 +35,7 @@ SANFLAGS_asan       := -fsanitize=address
 SANFLAGS_ubsan      := -fsanitize=undefined -fno-sanitize-recover=undefined
 SANFLAGS_asan-ubsan := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANFLAGS_tsan       := -fsanitize=thread
-SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -Wno-pass-failed
 SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -DQN_SANITIZED=1)
 
 PKGS    := jansson libpcre2-8 libutf8proc libmicrohttpd libxxhash libzstd sqlite3 zlib libcurl
@@ -130,9 +130,6 @@ SAMPLES ?= 200
 schema-suite: $(BUILD)/tests/schema/driver ## the schema compiler against JSON-Schema-Test-Suite (SUITE=.../tests/draft2020-12)
 	@tests/schema/suite "$(SUITE)" $(BUILD)/tests/schema/driver $(SAMPLES)
 
-# Targets with a finding that is not fixed yet: built, not run by `make fuzz`. reply: in a channel dialect without a grammar a call can be
-# told complete whose arguments are no object. grammar: some patterns take over two seconds to compile in the instrumented build (bounded, but
-# by a bound of work that is too high).
 REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
 
 run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
