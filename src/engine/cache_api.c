@@ -214,10 +214,44 @@ static qn_status remove_in(void *arg, const char *id, const qn_dir *base, const 
     return st;
 }
 
+typedef struct sweeper {
+    const qn_dir *d;
+    remover *r;
+} sweeper;
+
+static bool sweep(void *arg, const qn_dir_entry *e)
+{
+    sweeper *s = arg;
+    if (!e->is_dir && (double)(s->r->now - e->used) * 1e-9 >= s->r->older_s && qn__dir_remove(s->d, e->name)) {
+        s->r->n.files++;
+        s->r->n.bytes += e->bytes;
+    }
+    return true;
+}
+
+/* What a server keeps of its answers beside the pages (services/api/replay.h): text, so it goes with them. */
+static qn_status remove_replies(const char *path, remover *r, qn_err *err)
+{
+    static const char name[] = "replies";
+    qn_dir *base = NULL, *d = NULL;
+    if (qn__dir_missing(path))
+        return QN_OK;
+    qn_status st = qn__dir_open(path, false, &base, err);
+    if (!st && !qn__dir_enter(base, name, false, &d, NULL)) {
+        st = qn__dir_list(d, false, sweep, &(sweeper){d, r}, err);
+        qn__dir_close(d);
+        (void)qn__dir_remove_dir(base, name);
+    }
+    qn__dir_close(base);
+    return st;
+}
+
 qn_status qn_cache_remove(const char *dir, const char *model, double older_s, qn_cache_counts *out, qn_err *err)
 {
     remover r = {.model = model, .older_s = older_s, .now = qn__wall_now()};
     qn_status st = walk(dir, remove_in, &r, err);
+    if (!st && !model)
+        st = remove_replies(dir, &r, err);
     if (!st)
         *out = r.n;
     return st;

@@ -216,6 +216,7 @@ static void end(api_choice *c, const qn_event *ev)
     if (++a->n_finished == a->n_choices) {
         http_on_rest(a->x, NULL, NULL);
         api_account(a);
+        api_recall_later(a);
         last_words(a);
     }
 }

@@ -147,7 +147,7 @@ void api__ask_free(void *arg)
     unregister_ask(a);
     http_on_gone(a->x, NULL, NULL);
     http_on_rest(a->x, NULL, NULL);
-    api_replay_learn(a);
+    api_recall_learn(a);
     for (size_t i = 0; i < a->n_choices; i++)
         free_choice(&a->choices[i]);
     qn_free(a->choices);
@@ -158,6 +158,9 @@ void api__ask_free(void *arg)
     if (a->loaded)
         api_model_release(&a->server->models, a->loaded);
     qn_free(a->rendered);
+    for (size_t i = 0; i < a->n_spans; i++)
+        qn_free(a->spans[i].tokens);
+    qn_free(a->spans);
     json_decref(a->canon);
     json_decref(a->messages);
     json_decref(a->tools);
@@ -214,14 +217,14 @@ api_model *api_hold(api_server *s, http_exchange *x, const char *name)
 }
 
 /* Ids of [text, text + n) behind those in *ids; frees what it replaces. */
-static qn_status append(const qn_model *m, const char *text, size_t n, bool first, int32_t **ids, size_t *n_ids, size_t *cap,
-                        qn_err *err)
+static qn_status append(const qn_model *m, const char *text, size_t n, bool special, bool first, int32_t **ids, size_t *n_ids,
+                        size_t *cap, qn_err *err)
 {
     int32_t *more = NULL;
     size_t k = 0;
     if (!n)
         return QN_OK;
-    qn_status st = qn_tokenize(m, text, n, false, first ? QN_BOS_AUTO : QN_BOS_NO, &more, &k, err);
+    qn_status st = qn_tokenize(m, text, n, special, first ? QN_BOS_AUTO : QN_BOS_NO, &more, &k, err);
     if (!st && !qn__grow((void **)ids, cap, *n_ids + k + 1, sizeof **ids))
         st = qn__fail_mem(err, "prompt");
     if (!st) {
@@ -241,20 +244,50 @@ static qn_status tokenize_gap(const api_model *m, api_prompt *p, qn_err *err)
         return qn__fail(err, QN_EUNSUPPORTED, "suffix", "the model has no tokens for filling a gap");
     qn_status st = qn__grow((void **)&ids, &cap, 8, sizeof *ids) ? QN_OK : qn__fail_mem(err, "prompt");
     if (!st)
-        st = append(m->model, p->before, p->before ? p->n_before : 0, false, &ids, &n, &cap, err);
+        st = append(m->model, p->before, p->before ? p->n_before : 0, false, false, &ids, &n, &cap, err);
     if (!st) {
         ids[n++] = m->fim_pre;
-        st = append(m->model, p->text, p->n_text, false, &ids, &n, &cap, err);
+        st = append(m->model, p->text, p->n_text, false, false, &ids, &n, &cap, err);
     }
     if (!st) {
         ids[n++] = m->fim_suf;
-        st = append(m->model, p->suffix, p->n_suffix, false, &ids, &n, &cap, err);
+        st = append(m->model, p->suffix, p->n_suffix, false, false, &ids, &n, &cap, err);
     }
     if (st) {
         qn_free(ids);
         return st;
     }
     ids[n++] = m->fim_mid;
+    p->tokens = ids;
+    p->n_tokens = n;
+    p->owned = true;
+    return QN_OK;
+}
+
+/* What was said here keeps its tokens. It ends where a turn does, with a control token, so the pieces between are cut as they would
+ * be in the whole. */
+static qn_status tokenize_spans(const api_ask *a, api_prompt *p, qn_err *err)
+{
+    int32_t *ids = NULL;
+    size_t n = 0, cap = 0, at = 0;
+    qn_status st = QN_OK;
+    for (size_t i = 0; i <= a->n_spans && !st; i++) {
+        const api_span *s = i < a->n_spans ? &a->spans[i] : NULL;
+        st = append(a->loaded->model, a->rendered + at, (s ? s->at : a->n_rendered) - at, true, false, &ids, &n, &cap, err);
+        if (st || !s)
+            continue;
+        if (!qn__grow((void **)&ids, &cap, n + s->n_tokens, sizeof *ids)) {
+            st = qn__fail_mem(err, "prompt");
+            continue;
+        }
+        memcpy(ids + n, s->tokens, s->n_tokens * sizeof *ids);
+        n += s->n_tokens;
+        at = s->at + s->n;
+    }
+    if (st) {
+        qn_free(ids);
+        return st;
+    }
     p->tokens = ids;
     p->n_tokens = n;
     p->owned = true;
@@ -271,6 +304,10 @@ static qn_status tokenize(api_ask *a, qn_err *err)
             continue;
         if (p->suffix) {
             st = tokenize_gap(a->loaded, p, err);
+            continue;
+        }
+        if (a->n_spans && p->text == a->rendered) {
+            st = tokenize_spans(a, p, err);
             continue;
         }
         /* The template writes BOS itself where the model wants it. */

@@ -35,11 +35,11 @@
 #include "base/mem.h"
 #include "services/api/json.h"
 #include "services/api/models.h"
+#include "services/api/replay.h"
 #include "services/http/server.h"
 #include "text/loop.h"
 
 typedef struct api_server api_server;
-typedef struct api_ask api_ask;
 
 /* ---- errors ---- */
 
@@ -157,6 +157,13 @@ typedef struct api_prompt {
     size_t n_before;
 } api_prompt;
 
+/* A piece of the prompt that was said here: its tokens are known. */
+typedef struct api_span {
+    size_t at, n; /* in the rendered text */
+    int32_t *tokens;
+    size_t n_tokens;
+} api_span;
+
 struct api_ask {
     /* -- set by api_ask_open -- */
     api_server *server;
@@ -206,6 +213,10 @@ struct api_ask {
     const char *model_name;
     char *rendered;      /* CHAT: the prompt's text */
     size_t n_rendered;
+    api_span *spans;     /* of it, ascending (replay.h) */
+    size_t n_spans;
+    api_name plain;      /* what history rendered to before that, */
+    size_t n_plain;      /* and its length */
     api_choice *choices;
     size_t n_choices, n_finished;
     bool started, failed, gone, listed;
@@ -219,6 +230,8 @@ struct api_ask {
     qn_buf out;          /* of the event being written */
     http_task task;
     api_ask *next, *prev; /* of the server's, while it runs */
+    bool said, pending;  /* its answers are to be learned; nobody has yet */
+    api_ask *next_pending;
     atomic_int read, to_read, written; /* tokens, for those who look on */
 };
 

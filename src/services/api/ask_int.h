@@ -10,7 +10,8 @@ void api__ask_free(void *ask);
 
 /* render.c: a->messages to a->rendered */
 qn_status api_render(api_ask *a, qn_err *err);
-qn_status api_render_with(api_ask *a, json_t *message, char **text, size_t *n, qn_err *err);
+/* The conversation with these messages behind it. */
+qn_status api_render_with(api_ask *a, json_t *messages, char **text, size_t *n, qn_err *err);
 
 /* forms.c: what output must look like, and how it is taken apart */
 qn_status api_forms_open(api_ask *a, qn_err *err);
@@ -18,6 +19,8 @@ void api_forms_close(api_ask *a);
 const qn_grammar *api_forms_grammar(const api_ask *a);
 qn_status api_parts_open(api_choice *c, qn_err *err);
 void api_parts_close(api_choice *c);
+/* Something else that takes text apart as answers of the ask are. */
+qn_status api_forms_reply(const api_ask *a, qn_reply **out, qn_err *err);
 /* The next bytes of output, or its end: calls api__answer_part. */
 qn_status api_parts_put(api_choice *c, const char *text, size_t n, qn_err *err);
 qn_status api_parts_end(api_choice *c, qn_err *err);

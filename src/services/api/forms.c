@@ -151,7 +151,12 @@ qn_status api_parts_open(api_choice *c, qn_err *err)
     const api_ask *a = c->ask;
     if (a->has_format) /* its form is the whole output's */
         return QN_OK;
-    return qn_reply_open(a->loaded->model, a->form ? a->form->tools : NULL, a->rendered, a->n_rendered, &c->reply, err);
+    return api_forms_reply(a, &c->reply, err);
+}
+
+qn_status api_forms_reply(const api_ask *a, qn_reply **out, qn_err *err)
+{
+    return qn_reply_open(a->loaded->model, a->form ? a->form->tools : NULL, a->rendered, a->n_rendered, out, err);
 }
 
 void api_parts_close(api_choice *c)

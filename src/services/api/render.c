@@ -1,7 +1,7 @@
 /* render.c - a conversation to the prompt's text, whatever the template thinks of it. See ask.h, canon.h.
  *
  * A template may raise where system texts stand late, or drop them without a word; both are seen, and the conversation is bent a
- * little further. Calls that this server made are put back as they were sampled (replay.h). */
+ * little further. What was said here is put back as it was sampled (replay.h). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +212,8 @@ qn_status api_render(api_ask *a, qn_err *err)
     qn_status st = take_vars(a, &v, err);
     if (!st)
         st = api_canon_messages(a->messages, &canon, err);
+    if (!st)
+        api_recall_calls(a, canon);
     const json_t *last = json_array_get(canon, json_array_size(canon) - 1);
     const bool goes_on = a->continue_last && last && strcmp(json_string_value(json_object_get(last, "role")), "assistant") == 0;
     if (!st)
@@ -229,20 +231,20 @@ qn_status api_render(api_ask *a, qn_err *err)
     if (!st && goes_on)
         st = cut_end(a, canon, err);
     if (!st)
-        st = api_replay_apply(a, canon, err);
+        st = api_recall(a, err);
     a->canon = canon;
     drop_vars(&v);
     json_decref(tools);
     return st;
 }
 
-/* The conversation with this message behind it, as a later request would bring it. */
-qn_status api_render_with(api_ask *a, json_t *message, char **text, size_t *n, qn_err *err)
+/* The conversation with these messages behind it, as a later request would bring it. */
+qn_status api_render_with(api_ask *a, json_t *messages, char **text, size_t *n, qn_err *err)
 {
     variables v;
     json_t *tools = canon_shown(a), *all = json_deep_copy(a->canon), *bent = NULL;
     qn_status st = take_vars(a, &v, err);
-    if (!st && (!all || json_array_append(all, message) != 0 || !(bent = api_canon_bend(all, a->bend))))
+    if (!st && (!all || json_array_extend(all, messages) != 0 || !(bent = api_canon_bend(all, a->bend))))
         st = qn__fail_mem(err, "messages");
     if (!st)
         st = render(a, bent, tools, false, &v, text, n, err);

@@ -1,197 +1,270 @@
-/* replay.c - see replay.h. */
+/* replay.c - the entries of replay.h: in memory, and each in a file of its own. */
 #include "services/api/replay.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <xxhash.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "services/api/ask_int.h"
-#include "services/api/serve.h"
 
-/* ---- the table ---- */
+enum { ENTRIES_MAX = 8192, ENTRY_BYTES_MAX = 1 << 20, NAME = 40 };
+static const char MAGIC[8] = "QNSAID1";
 
-void api_replay_open(api_replay *r, size_t limit)
+/* A file: this, and the body. Numbers are the machine's own: its pages are, too. */
+typedef struct file_head {
+    char magic[8];
+    uint64_t check; /* XXH3 of everything behind it */
+    uint64_t model, before[2], n_before;
+    uint32_t n_canonical, n_mark, n_exact, n_tokens, n_calls, n_body;
+} file_head;
+
+/* ---- entries ---- */
+
+/* Point into the body; false when it is not as the numbers say. */
+static bool bind(api_said *e)
 {
-    *r = (api_replay){.limit = limit};
-    qn__lock_init(&r->lock);
+    const size_t tokens = e->n_tokens * sizeof *e->tokens, text = (size_t)e->n_canonical + e->n_mark;
+    if (tokens > e->bytes || text > e->bytes - tokens || e->n_exact > e->bytes - tokens - text)
+        return false;
+    e->tokens = (const int32_t *)(const void *)e->body;
+    e->canonical = e->body + tokens;
+    e->exact = e->canonical + text;
+    e->calls = e->exact + e->n_exact;
+    const char *p = e->calls, *end = e->body + e->bytes;
+    for (uint64_t i = 0; i < 2 * (uint64_t)e->n_calls; i++) {
+        const char *zero = p < end ? memchr(p, 0, (size_t)(end - p)) : NULL;
+        if (!zero)
+            return false;
+        p = zero + 1;
+    }
+    return p == end && e->n_canonical + e->n_mark > 0;
 }
 
-static size_t size_of(const api_replay_entry *e)
+static bool same_place(const api_said *a, const api_said *b)
 {
-    return sizeof *e + strlen(e->id) + e->n_canonical + e->n_exact;
+    return a->model == b->model && a->n_before == b->n_before && memcmp(&a->before, &b->before, sizeof a->before) == 0 &&
+           a->n_canonical == b->n_canonical && a->n_mark == b->n_mark &&
+           memcmp(a->canonical, b->canonical, (size_t)a->n_canonical + a->n_mark) == 0;
 }
 
-static void drop(api_replay *r, api_replay_entry *e)
+static void name_of(const api_said *e, char *out)
+{
+    const XXH128_hash_t text = XXH3_128bits(e->canonical, (size_t)e->n_canonical + e->n_mark);
+    const uint64_t parts[] = {e->model, e->before.v[0], e->before.v[1], text.high64, text.low64};
+    const XXH128_hash_t h = XXH3_128bits(parts, sizeof parts);
+    (void)snprintf(out, NAME, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+}
+
+static void unlink_entry(api_replay *r, api_said *e)
 {
     *(e->newer ? &e->newer->older : &r->newest) = e->older;
     *(e->older ? &e->older->newer : &r->oldest) = e->newer;
-    r->bytes -= size_of(e);
-    qn_free(e->id);
-    qn_free(e->canonical);
-    qn_free(e->exact);
+}
+
+static void link_newest(api_replay *r, api_said *e)
+{
+    e->newer = NULL;
+    e->older = r->newest;
+    *(r->newest ? &r->newest->newer : &r->oldest) = e;
+    r->newest = e;
+}
+
+void api_replay_touch(api_replay *r, api_said *e)
+{
+    unlink_entry(r, e);
+    link_newest(r, e);
+}
+
+static void forget(api_replay *r, api_said *e)
+{
+    unlink_entry(r, e);
+    r->bytes -= sizeof *e + e->bytes;
+    r->n--;
     qn_free(e);
+}
+
+void api_replay_drop(api_replay *r, api_said *e)
+{
+    char name[NAME];
+    name_of(e, name);
+    if (r->dir)
+        (void)qn__dir_remove(r->dir, name);
+    forget(r, e);
+}
+
+/* Under lock. */
+static void add(api_replay *r, api_said *e)
+{
+    for (api_said *o = r->newest; o; o = o->older)
+        if (same_place(o, e)) {
+            forget(r, o);
+            break;
+        }
+    link_newest(r, e);
+    r->bytes += sizeof *e + e->bytes;
+    r->n++;
+    while ((r->bytes > r->limit || r->n > ENTRIES_MAX) && r->oldest)
+        api_replay_drop(r, r->oldest);
+}
+
+/* ---- files ---- */
+
+static uint64_t check_of(const file_head *h, const void *body, size_t n)
+{
+    const size_t skip = offsetof(file_head, model);
+    const uint64_t parts[] = {XXH3_64bits((const char *)h + skip, sizeof *h - skip), XXH3_64bits(body, n)};
+    return XXH3_64bits(parts, sizeof parts);
+}
+
+static void save(api_replay *r, const api_said *e)
+{
+    char name[NAME];
+    file_head h = {.model = e->model, .before = {e->before.v[0], e->before.v[1]}, .n_before = e->n_before,
+                   .n_canonical = e->n_canonical, .n_mark = e->n_mark, .n_exact = e->n_exact, .n_tokens = e->n_tokens,
+                   .n_calls = e->n_calls, .n_body = (uint32_t)e->bytes};
+    memcpy(h.magic, MAGIC, sizeof h.magic);
+    h.check = check_of(&h, e->body, e->bytes);
+    name_of(e, name);
+    (void)qn__dir_write(r->dir, name, (qn_piece[]){{&h, sizeof h}, {e->body, e->bytes}}, 2, NULL);
+}
+
+/* NULL: damaged, or no memory. */
+static api_said *load(const qn_file *f)
+{
+    file_head h;
+    if (f->size < sizeof h || f->size > sizeof h + ENTRY_BYTES_MAX || !qn__file_get(f, 0, &h, sizeof h) ||
+        memcmp(h.magic, MAGIC, sizeof h.magic) != 0 || h.n_body != f->size - sizeof h)
+        return NULL;
+    api_said *e = qn__alloc(sizeof *e + h.n_body);
+    if (!e)
+        return NULL;
+    *e = (api_said){.model = h.model, .before = {{h.before[0], h.before[1]}}, .n_before = h.n_before, .n_canonical = h.n_canonical,
+                    .n_mark = h.n_mark, .n_exact = h.n_exact, .n_tokens = h.n_tokens, .n_calls = h.n_calls, .bytes = h.n_body};
+    if (qn__file_get(f, sizeof h, e->body, h.n_body) && check_of(&h, e->body, h.n_body) == h.check && bind(e))
+        return e;
+    qn_free(e);
+    return NULL;
+}
+
+typedef struct found {
+    char name[NAME];
+    int64_t used;
+} found;
+typedef struct listing {
+    found *v;
+    size_t n, cap;
+} listing;
+
+static bool see(void *arg, const qn_dir_entry *e)
+{
+    listing *l = arg;
+    if (e->is_dir || strlen(e->name) != 32 || strspn(e->name, "0123456789abcdef") != 32)
+        return true;
+    if (!qn__grow((void **)&l->v, &l->cap, l->n + 1, sizeof *l->v))
+        return false;
+    l->v[l->n].used = e->used;
+    memcpy(l->v[l->n++].name, e->name, 33);
+    return true;
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const found *x = a, *y = b;
+    return (x->used > y->used) - (x->used < y->used);
+}
+
+/* The oldest first, so that they are the first to go. Damaged ones are removed. */
+static qn_status load_all(api_replay *r, qn_err *err)
+{
+    listing l = {0};
+    qn_status st = qn__dir_list(r->dir, false, see, &l, err);
+    if (l.n)
+        qsort(l.v, l.n, sizeof *l.v, by_age);
+    for (size_t i = 0; !st && i < l.n; i++) {
+        qn_file f;
+        if (!qn__dir_read(r->dir, l.v[i].name, &f))
+            continue;
+        api_said *e = load(&f);
+        qn__file_close(&f);
+        if (e) {
+            add(r, e);
+        } else {
+            r->bad++;
+            (void)qn__dir_remove(r->dir, l.v[i].name);
+        }
+    }
+    qn_free(l.v);
+    return st;
+}
+
+/* ---- life ---- */
+
+qn_status api_replay_open(api_replay *r, size_t limit, const char *kv_disk, qn_err *err)
+{
+    qn_status st = QN_OK;
+    qn_dir *base = NULL;
+    *r = (api_replay){.limit = limit};
+    qn__lock_init(&r->lock);
+    qn__lock_init(&r->learning);
+    qn__lock_init(&r->queue);
+    if (!kv_disk)
+        return QN_OK;
+    st = qn__dir_open(kv_disk, true, &base, err);
+    if (!st)
+        st = qn__dir_enter(base, "replies", true, &r->dir, err);
+    if (!st)
+        st = load_all(r, err);
+    qn__dir_close(base);
+    return st;
 }
 
 void api_replay_close(api_replay *r)
 {
     while (r->oldest)
-        drop(r, r->oldest);
+        forget(r, r->oldest);
+    qn__dir_close(r->dir);
+    r->dir = NULL;
+    qn__lock_destroy(&r->queue);
+    qn__lock_destroy(&r->learning);
     qn__lock_destroy(&r->lock);
 }
 
-static void keep(api_replay *r, const char *id, const char *canonical, size_t n_canonical, const char *exact, size_t n_exact)
+uint64_t api_replay_model(const api_model *m)
 {
-    api_replay_entry *e = qn__calloc(1, sizeof *e);
+    const uint64_t parts[] = {XXH3_64bits(m->name, strlen(m->name)), m->file_bytes, (uint64_t)m->info.n_vocab};
+    return XXH3_64bits(parts, sizeof parts);
+}
+
+void api_replay_keep(api_replay *r, const api_saying *s)
+{
+    const size_t tokens = s->tokens ? s->n_tokens * sizeof *s->tokens : 0;
+    const size_t n = tokens + s->canonical.n + s->exact.n + s->calls.n;
+    if (n > ENTRY_BYTES_MAX || n + sizeof(api_said) > r->limit || s->canonical.n < s->n_mark)
+        return;
+    api_said *e = qn__alloc(sizeof *e + n);
     if (!e)
         return;
-    e->id = qn__strndup(id, strlen(id));
-    e->canonical = qn__strndup(canonical, n_canonical);
-    e->exact = qn__strndup(exact, n_exact);
-    e->n_canonical = n_canonical;
-    e->n_exact = n_exact;
-    if (!e->id || !e->canonical || !e->exact) {
-        qn_free(e->id);
-        qn_free(e->canonical);
-        qn_free(e->exact);
+    *e = (api_said){.model = s->model, .before = s->before, .n_before = s->n_before, .n_canonical = (uint32_t)(s->canonical.n - s->n_mark),
+                    .n_mark = (uint32_t)s->n_mark, .n_exact = (uint32_t)s->exact.n, .n_tokens = (uint32_t)(tokens / sizeof *s->tokens),
+                    .n_calls = (uint32_t)s->n_calls, .trusted = true, .bytes = n};
+    char *p = e->body;
+    const qn_slice parts[] = {{(const char *)s->tokens, tokens}, s->canonical, s->exact, s->calls};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].n)
+            memcpy(p, parts[i].p, parts[i].n);
+        p += parts[i].n;
+    }
+    if (!bind(e)) {
         qn_free(e);
         return;
     }
+    if (r->dir)
+        save(r, e); /* before others could drop it */
     qn__lock(&r->lock);
-    e->older = r->newest;
-    *(r->newest ? &r->newest->newer : &r->oldest) = e;
-    r->newest = e;
-    r->bytes += size_of(e);
     r->kept++;
-    while (r->bytes > r->limit && r->oldest)
-        drop(r, r->oldest);
+    add(r, e);
     qn__unlock(&r->lock);
-}
-
-/* ---- using it ---- */
-
-/* Replace at `from` or later; returns where to go on. */
-static size_t replace(api_ask *a, const char *id, size_t from)
-{
-    api_replay *r = &a->server->replay;
-    qn__lock(&r->lock);
-    for (api_replay_entry *e = r->newest; e; e = e->older) {
-        if (strcmp(e->id, id) != 0)
-            continue;
-        const char *at = memmem(a->rendered + from, a->n_rendered - from, e->canonical, e->n_canonical);
-        if (!at)
-            continue;
-        const size_t pos = (size_t)(at - a->rendered), rest = a->n_rendered - pos - e->n_canonical;
-        const size_t n = pos + e->n_exact + rest;
-        char *text = qn__alloc(n + 1);
-        if (!text)
-            break;
-        memcpy(text, a->rendered, pos);
-        memcpy(text + pos, e->exact, e->n_exact);
-        memcpy(text + pos + e->n_exact, at + e->n_canonical, rest);
-        text[n] = 0;
-        qn_free(a->rendered);
-        a->rendered = text;
-        a->n_rendered = n;
-        from = pos + e->n_exact;
-        r->used++;
-        break;
-    }
-    qn__unlock(&r->lock);
-    return from;
-}
-
-qn_status api_replay_apply(api_ask *a, const json_t *canon, qn_err *err)
-{
-    size_t from = 0;
-    (void)err;
-    for (size_t i = 0; i < json_array_size(canon); i++) {
-        const json_t *calls = json_object_get(json_array_get(canon, i), "tool_calls");
-        const char *id = json_string_value(json_object_get(json_array_get(calls, 0), "id"));
-        if (id)
-            from = replace(a, id, from);
-    }
-    return QN_OK;
-}
-
-/* ---- learning ---- */
-
-/* The message as the client will send it back. */
-static json_t *message_of(const api_choice *c)
-{
-    json_t *calls = json_array(), *m;
-    for (size_t i = 0; i < c->n_calls; i++) {
-        const api_call *k = &c->calls[i];
-        (void)json_array_append_new(calls, json_pack("{s:s, s:s, s:{s:s, s:s%}}", "id", k->id, "type", "function", "function",
-                                                     "name", k->name, "arguments", k->arguments.data ? k->arguments.data : "",
-                                                     k->arguments.n));
-    }
-    m = json_pack("{s:s, s:s%, s:o}", "role", "assistant", "content", c->text.data ? c->text.data : "", c->text.n, "tool_calls",
-                  calls);
-    if (m && c->reasoning.n)
-        (void)json_object_set_new(m, "reasoning_content", json_stringn(c->reasoning.data, c->reasoning.n));
-    return m;
-}
-
-/* Where the end of the turn begins in the last part of a rendered message. */
-static size_t turn_end(const api_model *m, const char *text, size_t n)
-{
-    const int32_t ids[] = {m->info.eot, m->info.eos};
-    for (size_t i = 0; i < 2; i++) {
-        char *mark = NULL;
-        size_t k = 0;
-        if (ids[i] < 0 || api_token_bytes(m, ids[i], &mark, &k) != QN_OK)
-            continue;
-        for (size_t at = n; k && at-- > 0;)
-            if (at + k <= n && memcmp(text + at, mark, k) == 0) {
-                qn_free(mark);
-                return at;
-            }
-        qn_free(mark);
-    }
-    while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
-        n--;
-    return n;
-}
-
-static void learn(api_ask *a, const api_choice *c)
-{
-    enum { LEAST = 8 };
-    char *later = NULL;
-    size_t n_later = 0, same = 0;
-    json_t *m = message_of(c);
-    qn_buf now = {0};
-    if (!m || api_render_with(a, m, &later, &n_later, NULL))
-        goto out;
-    qn__buf_put(&now, a->rendered, a->n_rendered);
-    qn__buf_put(&now, c->raw.data, c->raw.n);
-    if (now.failed)
-        goto out;
-    while (same < n_later && same < now.n && later[same] == now.data[same])
-        same++;
-    if (same == now.n || same < a->n_rendered)
-        goto out; /* nothing to mend, or the template writes history in another way altogether */
-    const char *call = c->calls[0].exact.n ? memmem(c->raw.data, c->raw.n, c->calls[0].exact.data, c->calls[0].exact.n) : NULL;
-    const size_t begins = call ? a->n_rendered + (size_t)(call - c->raw.data) : same;
-    const size_t from = begins < same ? begins : same;
-    const size_t end = from + turn_end(a->loaded, later + from, n_later - from);
-    if (end > from + LEAST)
-        keep(&a->server->replay, c->calls[0].id, later + from, end - from, now.data + from, now.n - from);
-out:
-    qn__buf_free(&now);
-    qn_free(later);
-    json_decref(m);
-}
-
-void api_replay_learn(api_ask *a)
-{
-    if (a->mode != API_CHAT || !a->canon || !a->rendered)
-        return;
-    for (size_t i = 0; i < a->n_choices; i++) {
-        const api_choice *c = &a->choices[i];
-        bool whole = c->finish == API_CALLS && !c->raw.failed;
-        for (size_t k = 0; whole && k < c->n_calls; k++)
-            whole = c->calls[k].complete;
-        if (whole)
-            learn(a, c);
-    }
 }

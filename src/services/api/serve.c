@@ -130,9 +130,10 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
         qn_free(q);
         return st;
     }
-    api_replay_open(&s->replay, REPLAY_BYTES);
     qn__lock_init(&s->asks_lock);
-    st = http_bell_open(&s->bell, err);
+    st = api_replay_open(&s->replay, REPLAY_BYTES, o->engine.kv_disk, err);
+    if (!st)
+        st = http_bell_open(&s->bell, err);
     if (!st)
         st = api_guard_open(o, &s->guard, err);
     if (!st)
