@@ -55,6 +55,7 @@ qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *
         return qn__fail_mem(err, "serve");
     for (size_t i = 0; i < (o->n_paths ? o->n_paths : 1) && !st; i++) {
         qn__lock_init(&m.list[m.n].forms_lock);
+        qn__lock_init(&m.list[m.n].cache_lock);
         st = describe(&m.list[m.n++], o->n_paths ? o->paths[i] : NULL, err);
         for (size_t k = 0; !st && k + 1 < m.n; k++)
             if (strcmp(m.list[k].name, m.list[i].name) == 0)
@@ -79,6 +80,7 @@ static void unload(api_model *m)
     m->scheduler = NULL;
     m->engine = NULL;
     m->model = NULL;
+    m->cache = (qn_cache_stats){0};
 }
 
 void api_models_close(api_models *m)
@@ -86,6 +88,7 @@ void api_models_close(api_models *m)
     for (size_t i = 0; i < m->n; i++) {
         unload(&m->list[i]);
         qn__lock_destroy(&m->list[i].forms_lock);
+        qn__lock_destroy(&m->list[i].cache_lock);
         qn_free(m->list[i].name);
         qn_free(m->list[i].alias);
         qn_free(m->list[i].path);
@@ -134,10 +137,11 @@ static api_model *victim(api_models *m)
     return best;
 }
 
-/* Under lock, which is let go while closing: make room. False when those that are left are in use. */
-static bool make_room(api_models *m, uint64_t need)
+/* Under lock, which is let go while closing: make room for `need` beside what is there, of which `own` are that model's already. False
+ * when those that are left are in use. One alone may be larger than all there is. */
+static bool make_room(api_models *m, uint64_t need, uint64_t own)
 {
-    while (m->o.memory && m->memory_used && m->memory_used + need > m->o.memory) {
+    while (m->o.memory && m->memory_used > own && m->memory_used + need > m->o.memory) {
         api_model *v = victim(m);
         if (!v)
             return false;
@@ -178,6 +182,8 @@ static qn_status load(const api_models *all, api_model *m, qn_err *err)
     qn_engine *engine = NULL;
     qn_scheduler *scheduler = NULL;
     qn_engine_options o = all->o.engine;
+    if (m != all->list)
+        o.draft_model = NULL; /* another vocabulary, most likely */
     qn_status st = qn_model_open(m->path, QN_OPEN_FULL, &model, err);
     if (!st)
         st = qn_engine_open(model, &o, &engine, err);
@@ -217,7 +223,7 @@ qn_status api_model_hold(api_models *m, api_model *one, qn_err *err)
         } else if (one->state == API_MODEL_LOADING) {
             if (!wait_change(m, until) && qn__now() >= until)
                 st = qn__fail(err, QN_EBUSY, one->name, "the model is still being loaded; try again later");
-        } else if (!make_room(m, need_of(one))) {
+        } else if (!make_room(m, need_of(one), 0)) {
             if (!wait_change(m, until) && qn__now() >= until)
                 st = qn__fail(err, QN_EBUSY, one->name,
                               "other models are at work and there is no memory for this one beside them; try again later");
@@ -231,7 +237,14 @@ qn_status api_model_hold(api_models *m, api_model *one, qn_err *err)
             m->memory_used -= guessed;
             m->memory_used += st ? 0 : one->memory;
             one->loads += !st;
-            one->state = st ? API_MODEL_IDLE : API_MODEL_READY;
+            bool fits = st || make_room(m, 0, one->memory);
+            if (!fits) { /* it needs more than was guessed, and the others are at work: now that is known, it waits */
+                qn__unlock(&m->lock);
+                unload(one);
+                qn__lock(&m->lock);
+                m->memory_used -= one->memory;
+            }
+            one->state = st || !fits ? API_MODEL_IDLE : API_MODEL_READY;
             qn__cond_broadcast(&m->changed);
         }
     }

@@ -37,6 +37,8 @@ typedef struct api_model {
     uint64_t memory; /* what it is taken to need */
     qn_lock forms_lock;
     api_form *forms; /* forms.c: tools and grammars that were used last */
+    qn_lock cache_lock;
+    qn_cache_stats cache; /* as it was when an answer ended last */
 } api_model;
 
 typedef struct api_models_options {

@@ -1,0 +1,342 @@
+/* test_models.c - several models behind one server: loads that come at once, memory that is not enough for all, files that vanish or are
+ * damaged, names that nobody knows. Who runs is never ended for another; who cannot be loaded hurts no one else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "services/api/models.h"
+
+#define OK(x)                                                                                                          \
+    do {                                                                                                               \
+        qn_err err = {0};                                                                                              \
+        if ((x) != QN_OK)                                                                                              \
+            fail_msg("%s: %s: %s", #x, err.where, err.what);                                                           \
+    } while (0)
+
+enum { MODELS = 3 };
+static char dir[64], paths[MODELS][96];
+static const char *const names[MODELS] = {"alpha", "beta", "gamma"};
+static const char *list[MODELS] = {paths[0], paths[1], paths[2]};
+
+static void copy(const char *to, size_t most)
+{
+    char *text;
+    size_t n;
+    OK(qn__read_file("models/seedling-q8_0.gguf", 64 << 20, &text, &n, &err));
+    FILE *f = fopen(to, "wb");
+    assert_non_null(f);
+    n = n < most ? n : most;
+    assert_int_equal(fwrite(text, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+    qn_free(text);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "/tmp/quern-models-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < MODELS; i++) {
+        (void)snprintf(paths[i], sizeof paths[i], "%s/%s.gguf", dir, names[i]);
+        copy(paths[i], SIZE_MAX);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODELS; i++)
+        (void)unlink(paths[i]);
+    return rmdir(dir);
+}
+
+/* ---- holding ---- */
+
+static void open_models(api_models *m, uint64_t memory, double wait_s)
+{
+    api_models_options o = {.paths = list, .n_paths = MODELS, .memory = memory, .wait_s = wait_s};
+    qn_engine_options_init(&o.engine);
+    o.engine.n_threads = 1;
+    OK(api_models_open(&o, m, &err));
+}
+
+typedef struct holder {
+    api_models *m;
+    api_model *one;
+    qn_status st;
+    pthread_t thread;
+} holder;
+
+static void *hold(void *arg)
+{
+    holder *h = arg;
+    h->st = api_model_hold(h->m, h->one, NULL);
+    return NULL;
+}
+
+static void two_at_once(void **state)
+{
+    enum { MANY = 8 };
+    api_models m;
+    holder h[MANY];
+    (void)state;
+    open_models(&m, 0, 0);
+    for (int i = 0; i < MANY; i++) { /* four want the first, the others the others */
+        h[i] = (holder){.m = &m, .one = &m.list[i < 4 ? 0 : 1 + i % 2]};
+        assert_int_equal(pthread_create(&h[i].thread, NULL, hold, &h[i]), 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        (void)pthread_join(h[i].thread, NULL);
+        assert_int_equal(h[i].st, QN_OK);
+        api_model_release(&m, h[i].one);
+    }
+    for (int i = 0; i < MODELS; i++) {
+        assert_int_equal(m.list[i].loads, 1);
+        assert_int_equal(m.list[i].users, 0);
+    }
+    assert_int_equal(m.memory_used, m.list[0].memory + m.list[1].memory + m.list[2].memory);
+    api_models_close(&m);
+}
+
+/* Memory for one and a half: the idle one goes, the one at work stays, and who cannot be loaded is told when time is up. */
+static void not_enough_memory(void **state)
+{
+    api_models m;
+    holder h;
+    qn_err why = {0};
+    (void)state;
+    open_models(&m, 0, 0);
+    OK(api_model_hold(&m, &m.list[0], &err));
+    const uint64_t one = m.list[0].memory, budget = one + one / 2;
+    api_model_release(&m, &m.list[0]);
+    api_models_close(&m);
+    assert_true(one > m.list[0].file_bytes || one > 0);
+
+    open_models(&m, budget, 0.3);
+    OK(api_model_hold(&m, &m.list[0], &err));
+    for (int i = 1; i < MODELS; i++) { /* also when it was never loaded, and what it needs not known */
+        assert_int_equal(api_model_hold(&m, &m.list[i], &why), QN_EBUSY);
+        assert_non_null(strstr(why.what, "no memory"));
+        assert_int_equal(m.list[0].state, API_MODEL_READY);
+        assert_true(m.memory_used <= budget);
+    }
+    api_model_release(&m, &m.list[0]);
+    for (int k = 1; k < 7; k++) {
+        OK(api_model_hold(&m, &m.list[k % MODELS], &err));
+        assert_true(m.memory_used <= budget);
+        api_model_release(&m, &m.list[k % MODELS]);
+    }
+    api_models_close(&m);
+
+    open_models(&m, budget, 60); /* who waits gets it as soon as it is free */
+    OK(api_model_hold(&m, &m.list[0], &err));
+    h = (holder){.m = &m, .one = &m.list[1]};
+    assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
+    (void)usleep(100000);
+    assert_int_equal(m.list[0].users, 1);
+    api_model_release(&m, &m.list[0]);
+    (void)pthread_join(h.thread, NULL);
+    assert_int_equal(h.st, QN_OK);
+    assert_int_equal(m.list[0].state, API_MODEL_IDLE);
+    api_model_release(&m, &m.list[1]);
+    api_models_close(&m);
+
+    open_models(&m, one / 2, 0.3); /* one that is larger than all there is may be alone */
+    for (int k = 0; k < 4; k++) {
+        OK(api_model_hold(&m, &m.list[k % 2], &err));
+        assert_int_equal(m.memory_used, m.list[k % 2].memory);
+        api_model_release(&m, &m.list[k % 2]);
+    }
+    api_models_close(&m);
+}
+
+/* ---- through HTTP ---- */
+
+static qn_server *server;
+static int port;
+
+static void serve(uint64_t memory, bool preload)
+{
+    qn_server_options o;
+    qn_server_options_init(&o);
+    o.models = list;
+    o.n_models = MODELS;
+    o.memory = memory;
+    o.preload = preload;
+    o.port = 0;
+    o.engine.n_threads = 1;
+    OK(qn_server_open(&o, &server, &err));
+    port = qn_server_port(server, NULL);
+}
+
+/* HTTP/1.0: ends with the connection. */
+static int ask(const char *path, const char *body, qn_buf *b)
+{
+    const struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct timeval limit = {.tv_sec = 60};
+    char chunk[4096];
+    qn_buf out = {0};
+    *b = (qn_buf){0};
+    qn__buf_printf(&out, "%s %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n%s", body ? "POST" : "GET", path,
+                   body ? strlen(body) : 0, body ? body : "");
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) < 0 || send(fd, out.data, out.n, MSG_NOSIGNAL) != (ssize_t)out.n)
+        fail_msg("the server does not take requests any more");
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    for (ssize_t k; (k = recv(fd, chunk, sizeof chunk, 0)) > 0;)
+        qn__buf_put(b, chunk, (size_t)k);
+    (void)close(fd);
+    qn__buf_free(&out);
+    return b->n > 12 ? atoi(b->data + 9) : 0;
+}
+
+static void want(int status, const char *path, const char *body, const char *has)
+{
+    qn_buf b;
+    const int got = ask(path, body, &b);
+    if (got != status || (has && !strstr(b.data, has)))
+        fail_msg("%s %s: %d, %s\nwanted %d with %s", path, body ? body : "", got, b.data ? b.data : "", status, has ? has : "");
+    qn__buf_free(&b);
+}
+
+static void works(const char *name)
+{
+    char body[200];
+    (void)snprintf(body, sizeof body, "{\"model\":\"%s\",\"prompt\":\"def f\",\"max_tokens\":3,\"temperature\":0}", name);
+    want(200, "/v1/completions", body, "\"finish_reason\"");
+}
+
+static void unknown_names(void **state)
+{
+    static const char no[] = "{\"model\":\"delta\",\"max_tokens\":2,\"prompt\":\"x\",\"input\":\"x\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    (void)state;
+    serve(0, false);
+    want(404, "/v1/chat/completions", no, "{\"error\":{\"message\":\"the model 'delta' is not served here");
+    want(404, "/v1/chat/completions", no, "\"code\":\"model_not_found\"");
+    want(404, "/v1/completions", no, "\"code\":\"model_not_found\"");
+    want(404, "/v1/embeddings", no, "\"code\":\"model_not_found\"");
+    want(404, "/v1/responses", no, "\"code\":\"model_not_found\"");
+    want(404, "/v1/messages", no, "\"type\":\"error\"");
+    want(404, "/v1/messages", no, "\"type\":\"not_found_error\"");
+    want(404, "/v1/messages/count_tokens", no, "\"type\":\"not_found_error\"");
+    want(404, "/api/chat", no, "{\"error\":\"");
+    want(404, "/api/generate", no, "{\"error\":\"");
+    want(404, "/api/show", "{\"model\":\"delta\"}", "{\"error\":\"");
+    want(404, "/v1/models/delta", NULL, "model_not_found");
+    want(200, "/v1/models", NULL, "\"gamma\"");
+    works("alpha:latest");
+    qn_server_close(server);
+}
+
+static void files_vanish(void **state)
+{
+    (void)state;
+    serve(0, true);
+    works("alpha");
+    assert_int_equal(unlink(paths[1]), 0);
+    copy(paths[2], 100000);
+    for (int k = 0; k < 2; k++) { /* it is tried each time */
+        want(500, "/v1/completions", "{\"model\":\"beta\",\"prompt\":\"x\"}", "beta.gguf");
+        want(500, "/v1/messages", "{\"model\":\"gamma\",\"max_tokens\":2,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "gamma.gguf");
+        works("alpha");
+    }
+    copy(paths[1], SIZE_MAX);
+    copy(paths[2], SIZE_MAX);
+    works("beta");
+    works("gamma");
+    want(200, "/health", NULL, "ok");
+    qn_server_close(server);
+    /* At the start it is said at once. */
+    qn_server_options o;
+    qn_err err = {0};
+    qn_server *none = NULL;
+    qn_server_options_init(&o);
+    copy(paths[2], 100);
+    o.models = list;
+    o.n_models = MODELS;
+    o.port = 0;
+    assert_true(qn_server_open(&o, &none, &err) != QN_OK && strstr(err.where, "gamma.gguf"));
+    copy(paths[2], SIZE_MAX);
+}
+
+static atomic_int streaming;
+
+/* A long answer of the first; the body when it is over. */
+static void *long_answer(void *arg)
+{
+    atomic_fetch_add(&streaming, 1);
+    const int status = ask("/v1/completions", "{\"model\":\"alpha\",\"prompt\":\"def f\",\"max_tokens\":1500,\"ignore_eos\":true,\"temperature\":1,\"seed\":3}", arg);
+    atomic_fetch_sub(&streaming, 1);
+    return status == 200 ? arg : NULL;
+}
+
+static void at_work_is_not_ended(void **state)
+{
+    api_models m;
+    pthread_t thread;
+    void *ok;
+    qn_buf b = {0};
+    (void)state;
+    open_models(&m, 0, 0);
+    OK(api_model_hold(&m, &m.list[0], &err));
+    const uint64_t one = m.list[0].memory;
+    api_model_release(&m, &m.list[0]);
+    api_models_close(&m);
+    serve(one + one / 2, true);
+    assert_int_equal(pthread_create(&thread, NULL, long_answer, &b), 0);
+    for (int i = 0; i < 200; i++) { /* until it runs */
+        qn_buf r;
+        (void)ask("/v1/requests", NULL, &r);
+        const bool runs = strstr(r.data, "\"writing\"") != NULL;
+        qn__buf_free(&r);
+        if (runs)
+            break;
+        (void)usleep(5000);
+    }
+    const bool meanwhile = atomic_load(&streaming) == 1;
+    works("beta"); /* waits for it */
+    (void)pthread_join(thread, &ok);
+    assert_non_null(ok);
+    assert_non_null(strstr(b.data, "\"completion_tokens\":1500"));
+    assert_true(meanwhile);
+    qn__buf_free(&b);
+    for (int k = 0; k < 6; k++)
+        works(names[k % MODELS]);
+    qn_server_close(server);
+}
+
+static void planted(void **state)
+{
+    (void)state;
+    qn_buf b;
+    serve(0, false);
+    assert_int_equal(ask("/v1/completions", "{\"model\":\"alpha\",\"prompt\":\"x\",\"max_tokens\":15,\"temperature\":0,\"ignore_eos\":true}", &b), 200);
+    assert_null(strstr(b.data, "\"completion_tokens\":1500")); /* a shorter answer is seen */
+    qn__buf_free(&b);
+    qn_server_close(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_at_once),  cmocka_unit_test(not_enough_memory),    cmocka_unit_test(unknown_names),
+        cmocka_unit_test(files_vanish), cmocka_unit_test(at_work_is_not_ended), cmocka_unit_test(planted),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
