@@ -182,6 +182,7 @@ typedef struct qn_cache_stats {
     uint64_t written_files, failed_writes, bad_files; /* bad: damaged, so removed */
     double restore_rate;              /* bytes per second; 0: not known yet */
     char notice[256];                 /* why writing to disk failed for the first time, or "" */
+    char bad_notice[256];             /* which file was damaged last, and what was wrong with it, or "" */
 } qn_cache_stats;
 QN_API void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out);
 /* Wait until what is kept on disk is there, ten seconds at most. Closing does that, too. */
@@ -425,7 +426,7 @@ typedef enum qn_loops { QN_LOOPS_OFF, QN_LOOPS_REPORT, QN_LOOPS_STOP } qn_loops;
 typedef struct qn_server_options {
     const char *const *models; /* paths; NULL or "embedded" among them: the one in the library. The first is the default */
     size_t n_models;           /* 0: the embedded one */
-    qn_engine_options engine;  /* of each */
+    qn_engine_options engine;  /* of each; a draft model is the first one's alone */
     qn_scheduler_options scheduler;
     uint64_t memory;           /* bytes that all loaded models may take; those not in use make room. 0: no limit */
     bool preload;              /* load the first before the first request */

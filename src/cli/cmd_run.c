@@ -287,6 +287,8 @@ static int run(const cli_command *c, int argc, char **argv)
         goto out;
     rc = read_bias(c, &o.bias, &s.bias);
     if (rc == CLI_OK)
+        rc = cli_draft_open(&o.engine);
+    if (rc == CLI_OK)
         rc = prepare(&s, operands[0], chat);
     if (rc == CLI_OK)
         rc = chat ? run_chat(&s) : one_shot(&s);
@@ -303,6 +305,7 @@ out:
     }
     qn_engine_close(s.engine);
     qn_tools_close(s.tools);
+    cli_draft_close(&o.engine);
     qn_grammar_close(s.grammar);
     qn_model_close(s.model);
     cli_list_free(&o.bias);
@@ -355,6 +358,7 @@ static const cli_option options[] = {
         run_options, engine,
         "tokens that prompt and answer may have together (default: what the model states and memory holds)"),
     CLI_CACHE_OPTIONS(run_options, engine),
+    CLI_DRAFT_OPTIONS(run_options, engine),
 };
 
 const cli_command cli_cmd_run = {

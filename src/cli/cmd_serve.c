@@ -12,7 +12,8 @@
 
 typedef struct serve_options {
     int32_t port, ollama_port, parallel, queue, max_gap, idle, body_mib;
-    const char *host, *key_file, *cert, *key, *memory, *kv_ram, *kv_disk, *kv_disk_max, *log;
+    const char *host, *key_file, *cert, *key, *log;
+    uint64_t memory;
     cli_list keys, origins, hosts;
     bool ollama, insecure, lazy, log_prompts, quiet;
     int loop; /* qn_loops */
@@ -20,26 +21,7 @@ typedef struct serve_options {
     cli_engine engine;
 } serve_options;
 
-/* ---- values ---- */
-
-/* "8G", "512M", "1.5g" or bytes. */
-static bool size_of(const char *text, uint64_t *out)
-{
-    static const char units[] = "kmgt";
-    char *end;
-    errno = 0;
-    const double v = strtod(text, &end);
-    const char *u = *end ? strchr(units, *end | 32) : NULL;
-    if (end == text || errno || !(v >= 0) || (*end && !u) || (u && end[1] && strcmp(end + 1, "iB") != 0 && strcmp(end + 1, "B") != 0))
-        return false;
-    double bytes = v;
-    for (const char *p = units; u && p <= u; p++)
-        bytes *= 1024;
-    if (bytes > 1e18)
-        return false;
-    *out = (uint64_t)bytes;
-    return true;
-}
+/* ---- keys ---- */
 
 /* One key a line; empty lines and those that begin with # do not count. They become part of the list; *text keeps them. */
 static int read_keys(const char *path, cli_list *keys, char **text)
@@ -126,10 +108,7 @@ static int run(serve_options *o, const char **operands)
     s.drain_s = o->drain;
     s.log_prompts = o->log_prompts;
     s.loop = (qn_loops)o->loop;
-    (void)(o->memory && size_of(o->memory, &s.memory)); /* checked before */
-    (void)(o->kv_ram && size_of(o->kv_ram, &s.engine.kv_ram));
-    (void)(o->kv_disk_max && size_of(o->kv_disk_max, &s.engine.kv_disk_max));
-    s.engine.kv_disk = o->kv_disk;
+    s.memory = o->memory;
     if (o->log && !(log = fopen(o->log, "ae")))
         return cli_fail_text(o->log, "cannot append: %s", strerror(errno));
     s.log = o->quiet ? NULL : log_line;
@@ -153,17 +132,10 @@ static int serve(const cli_command *c, int argc, char **argv)
     serve_options o = {.port = 8080, .ollama_port = 11434, .temp = 0.7, .top_p = 0.95, .drain = 30, .body_mib = 32};
     const char *operands[CLI_MAX_OPERANDS + 1] = {0};
     const char *env = getenv("QUERN_API_KEY");
-    uint64_t bytes;
     char *key_text = NULL;
     int rc = cli_parse(c, argc, argv, &o, operands);
     if (rc == CLI_GO)
         rc = cli_engine_check(c, &o.engine);
-    if (rc == CLI_GO && o.memory && !size_of(o.memory, &bytes))
-        rc = cli_usage(c, "--memory: '%s' is not a size such as 12G", o.memory);
-    if (rc == CLI_GO && o.kv_ram && !size_of(o.kv_ram, &bytes))
-        rc = cli_usage(c, "--kv-ram: '%s' is not a size such as 4G", o.kv_ram);
-    if (rc == CLI_GO && o.kv_disk_max && !size_of(o.kv_disk_max, &bytes))
-        rc = cli_usage(c, "--kv-disk-max: '%s' is not a size such as 20G", o.kv_disk_max);
     if (rc == CLI_GO && !o.cert != !o.key)
         rc = cli_usage(c, "--tls-cert and --tls-key go together");
     if (rc == CLI_GO && env && *env && !o.keys.n && !o.key_file) {
@@ -173,8 +145,9 @@ static int serve(const cli_command *c, int argc, char **argv)
     }
     if (rc == CLI_GO && o.key_file && (rc = read_keys(o.key_file, &o.keys, &key_text)) == CLI_OK)
         rc = CLI_GO;
-    if (rc == CLI_GO)
+    if (rc == CLI_GO && (rc = cli_draft_open(&o.engine)) == CLI_OK)
         rc = run(&o, operands);
+    cli_draft_close(&o.engine);
     cli_list_free(&o.keys);
     cli_list_free(&o.origins);
     cli_list_free(&o.hosts);
@@ -189,13 +162,10 @@ static const cli_option options[] = {
     {"--ollama", NULL, CLI_FLAG, NULL, AT(ollama), 0, 0, "listen on port 11434, too, where clients of Ollama look"},
     {"--ollama-port", NULL, CLI_INT, "N", AT(ollama_port), 0, 65535, "with --ollama: another port"},
     {"--lazy", NULL, CLI_FLAG, NULL, AT(lazy), 0, 0, "load the first model when it is asked for, not at once"},
-    {"--memory", NULL, CLI_TEXT, "SIZE", AT(memory), 0, 0,
+    {"--memory", NULL, CLI_SIZE, "SIZE", AT(memory), 0, 0,
      "what loaded models may take, such as 12G; those that rest make room for others (default: no limit)"},
-    {"--kv-ram", NULL, CLI_TEXT, "SIZE", AT(kv_ram), 0, 0,
-     "what the KV cache of a model may take (default: a quarter of the machine's memory at most)"},
-    {"--kv-disk", NULL, CLI_TEXT, "DIR", AT(kv_disk), 0, 0,
-     "keep the KV cache there, too: what was read once is not read again after a restart"},
-    {"--kv-disk-max", NULL, CLI_TEXT, "SIZE", AT(kv_disk_max), 0, 0, "what that may take (default 10G)"},
+    CLI_CACHE_OPTIONS(serve_options, engine),
+    CLI_DRAFT_OPTIONS(serve_options, engine),
     {"--parallel", NULL, CLI_INT, "N", AT(parallel), 1, 1024, "requests computed together (default 8)"},
     {"--queue", NULL, CLI_INT, "N", AT(queue), 1, 65536, "requests that may wait beyond those (default 64)"},
     {"--max-gap", NULL, CLI_INT, "MS", AT(max_gap), 1, 3600000,

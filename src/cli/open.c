@@ -30,6 +30,17 @@ int cli_model_open(const char *path, qn_open how, qn_model **out)
     return qn_model_open(path, how, out, &err) == QN_OK ? CLI_OK : cli_fail(&err);
 }
 
+int cli_draft_open(cli_engine *o)
+{
+    return o->draft ? cli_model_open(o->draft, QN_OPEN_FULL, &o->draft_model) : CLI_OK;
+}
+
+void cli_draft_close(cli_engine *o)
+{
+    qn_model_close(o->draft_model);
+    o->draft_model = NULL;
+}
+
 void cli_engine_fill(const cli_engine *o, qn_engine_options *e)
 {
     e->n_ctx = o->ctx;
@@ -42,6 +53,7 @@ void cli_engine_fill(const cli_engine *o, qn_engine_options *e)
     e->kv_ram = o->kv_ram;
     e->kv_disk = o->kv_disk;
     e->kv_disk_max = o->kv_disk_max;
+    e->draft_model = o->draft_model;
 }
 
 int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out)

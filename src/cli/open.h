@@ -11,7 +11,8 @@ typedef struct cli_engine {
     const char *cpu, *cpus;
     bool no_repack;
     uint64_t kv_ram, kv_disk_max;
-    const char *kv_disk;
+    const char *kv_disk, *draft; /* draft: path of a model */
+    qn_model *draft_model;       /* opened by cli_draft_open */
 } cli_engine;
 
 /* Rows for a command's table; `m` is the cli_engine inside its struct `type`. */
@@ -37,6 +38,10 @@ typedef struct cli_engine {
      "keep the KV cache in this directory too, so that a prompt that was read once need not be read again by a later process"}, \
     {"--kv-disk-max", NULL, CLI_SIZE, "SIZE", offsetof(type, m.kv_disk_max), 0, 0, \
      "what that directory may take (default 10G); what was unused for longest goes first"}
+/* Of commands that write much. */
+#define CLI_DRAFT_OPTIONS(type, m) \
+    {"--draft-model", NULL, CLI_TEXT, "FILE", offsetof(type, m.draft), 0, 0, \
+     "a smaller model of the same vocabulary, which guesses ahead; changes the speed and never the result"}
 /* clang-format on */
 
 /* Check what can be checked before a file is touched. */
@@ -45,6 +50,9 @@ int cli_engine_check(const cli_command *c, const cli_engine *o);
 void cli_engine_fill(const cli_engine *o, qn_engine_options *e);
 /* Open an engine for one sequence; `m` was opened QN_OPEN_FULL. CLI_OK or said why. */
 int cli_engine_open(const qn_model *m, const cli_engine *o, qn_engine **out);
+/* --draft-model, if it was given; before cli_engine_fill. CLI_OK or said why. Close it after the engines. */
+int cli_draft_open(cli_engine *o);
+void cli_draft_close(cli_engine *o);
 int cli_model_open(const char *path, qn_open how, qn_model **out);
 
 #endif

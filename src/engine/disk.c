@@ -47,6 +47,7 @@ struct qn_disk {
     size_t cap_tokens;
     double rate;
     uint64_t bad;
+    char bad_notice[256];
     /* the writer */
     qn_thread *thread;
     qn_lock lock;
@@ -150,6 +151,14 @@ bool qn__disk_find(const qn_disk *d, qn_name name, bool *state)
     return any;
 }
 
+static void remove_bad(qn_disk *d, const char *name, const char *why)
+{
+    if (!qn__dir_remove(d->dir, name))
+        return;
+    d->bad++;
+    (void)snprintf(d->bad_notice, sizeof d->bad_notice, "%.120s/%.60s: %.60s", qn__dir_path(d->dir), name, why);
+}
+
 static bool see_file(void *arg, const qn_dir_entry *e)
 {
     qn_disk *d = arg;
@@ -163,7 +172,7 @@ static bool see_file(void *arg, const qn_dir_entry *e)
     const char *bad = qn__file_get(&f, 0, head, sizeof head) ? qn__run_read(head, f.size, &r) : "it is too short";
     qn__file_close(&f);
     if (bad) {
-        d->bad += qn__dir_remove(d->dir, e->name);
+        remove_bad(d, e->name, bad);
         return true;
     }
     qn_name root = qn__root_name(&r.root);
@@ -191,12 +200,13 @@ typedef struct reading {
     qn_page_run r;
 } reading;
 
-static void discard(qn_disk *d, file *f, bool remove)
+/* bad: what is wrong with it; NULL: nothing, it is only gone. */
+static void discard(qn_disk *d, file *f, const char *bad)
 {
     char name[QN_PAGEFILE_NAME];
     qn__run_file_name(f->places[f->n - 1].name, f->first, name);
-    if (remove)
-        d->bad += qn__dir_remove(d->dir, name);
+    if (bad)
+        remove_bad(d, name, bad);
     index_drop(d, f);
 }
 
@@ -209,7 +219,7 @@ static opened open_run(qn_disk *d, file *f, reading *out)
     unsigned char head[QN_PAGEFILE_HEAD];
     qn__run_file_name(f->places[f->n - 1].name, f->first, name);
     if (!qn__dir_read(d->dir, name, &out->f)) {
-        discard(d, f, false);
+        discard(d, f, NULL);
         return GONE;
     }
     bool good = qn__file_get(&out->f, 0, head, sizeof head) && !qn__run_read(head, out->f.size, &out->r);
@@ -229,7 +239,7 @@ static opened open_run(qn_disk *d, file *f, reading *out)
     if (good)
         return OPENED;
     qn__file_close(&out->f);
-    discard(d, f, true);
+    discard(d, f, "its head or its tokens are not what was written");
     return GONE;
 }
 
@@ -297,7 +307,7 @@ size_t qn__disk_read(qn_disk *d, const int32_t *tokens, uint32_t first, const qn
     }
     qn__file_close(&x.f);
     if (bad)
-        discard(d, from, true);
+        discard(d, from, "a page is not what was written");
     timed(d, k * bytes, qn__now() - start);
     return k;
 }
@@ -314,7 +324,7 @@ bool qn__disk_read_state(qn_disk *d, const int32_t *tokens, uint32_t at, qn_name
                 qn__run_sum(state, bytes) == x.r.page[slot].state_sum;
     qn__file_close(&x.f);
     if (!good)
-        discard(d, from, true);
+        discard(d, from, "a state is not what was written");
     return good;
 }
 
@@ -463,6 +473,7 @@ void qn__disk_get_stats(qn_disk *d, qn_disk_stats *out)
     qn__lock(&d->lock);
     *out = (qn_disk_stats){.pages = d->n_places, .bytes = d->bytes, .written = d->written, .failed = d->failed, .bad = d->bad};
     memcpy(out->notice, d->notice, sizeof out->notice);
+    memcpy(out->bad_notice, d->bad_notice, sizeof out->bad_notice);
     qn__unlock(&d->lock);
 }
 

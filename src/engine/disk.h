@@ -66,6 +66,7 @@ typedef struct qn_disk_stats {
     uint64_t pages, bytes; /* of this root, as far as known; of all of DIR */
     uint64_t written, failed, bad; /* runs; bad: files removed */
     char notice[256];      /* why writing failed first; "" */
+    char bad_notice[256];  /* which file was bad last, and why; "" */
 } qn_disk_stats;
 void qn__disk_get_stats(qn_disk *d, qn_disk_stats *out);
 

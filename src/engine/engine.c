@@ -222,6 +222,7 @@ void qn_engine_get_cache(const qn_engine *e, qn_cache_stats *out)
                             .disk_pages = p.disk.pages, .disk_bytes = p.disk.bytes, .written_files = p.disk.written,
                             .failed_writes = p.disk.failed, .bad_files = p.disk.bad, .restore_rate = p.rate};
     memcpy(out->notice, p.disk.notice, sizeof out->notice);
+    memcpy(out->bad_notice, p.disk.bad_notice, sizeof out->bad_notice);
 }
 
 void qn_engine_sync(qn_engine *e)

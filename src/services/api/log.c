@@ -1,5 +1,6 @@
 /* log.c - what a server writes down: one JSON object a line; never a prompt unless it was asked to. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/file.h"
@@ -53,6 +54,34 @@ void api_log_prompt(const api_ask *a)
     }
 }
 
+static void get_cache(qn_engine *e, void *out)
+{
+    qn_engine_get_cache(e, out);
+}
+
+/* On the scheduler's thread: what became of the cache since the last answer, and what of it somebody should know. */
+static void look_at_cache(const api_ask *a)
+{
+    api_model *m = a->loaded;
+    qn_cache_stats now, before;
+    char text[400];
+    if (qn_scheduler_call(m->scheduler, get_cache, &now, NULL))
+        return;
+    qn__lock(&m->cache_lock);
+    before = m->cache;
+    m->cache = now;
+    qn__unlock(&m->cache_lock);
+    if (now.bad_files > before.bad_files) {
+        (void)snprintf(text, sizeof text, "%" PRIu64 " damaged files of pages were removed, their text is read again; the last was %s",
+                       now.bad_files - before.bad_files, now.bad_notice);
+        api_log_text(a->server, "cache", text);
+    }
+    if (now.failed_writes && !before.failed_writes) {
+        (void)snprintf(text, sizeof text, "pages cannot be kept on disk at the moment: %s", now.notice);
+        api_log_text(a->server, "cache", text);
+    }
+}
+
 void api_account(const api_ask *a)
 {
     api_server *s = a->server;
@@ -62,6 +91,7 @@ void api_account(const api_ask *a)
     atomic_fetch_add(&s->totals.prompt_tokens, (uint64_t)u.prompt);
     atomic_fetch_add(&s->totals.cached_tokens, (uint64_t)u.cached);
     atomic_fetch_add(&s->totals.generated_tokens, (uint64_t)u.generated);
+    look_at_cache(a);
     if (!s->log)
         return;
     begin(&b, "answer");

@@ -83,6 +83,12 @@ static const figure figures[] = {
     {"worst_gap_seconds", "gauge", "Longest time between two tokens of one request."},
     {"drafted_tokens_total", "counter", "Tokens guessed ahead."},
     {"accepted_tokens_total", "counter", "Guessed tokens that were right."},
+    {"cache_pages", "gauge", "Pages of 64 tokens in the prefix tree."},
+    {"cache_evicted_pages_total", "counter", "Pages that gave way in memory."},
+    {"cache_restored_pages_total", "counter", "Pages that came back from disk."},
+    {"cache_disk_bytes", "gauge", "What the directory of pages holds."},
+    {"cache_bad_files_total", "counter", "Damaged files of pages that were removed."},
+    {"cache_failed_writes_total", "counter", "Files of pages that could not be written."},
 };
 enum { N_FIGURES = sizeof figures / sizeof *figures };
 
@@ -95,8 +101,13 @@ static void put_models(api_server *s, qn_buf *b)
         if (!api_model_hold_ready(&s->models, m))
             continue;
         qn_scheduler_get_stats(m->scheduler, &t);
+        qn__lock(&m->cache_lock);
+        const qn_cache_stats c = m->cache;
+        qn__unlock(&m->cache_lock);
         const double v[N_FIGURES] = {t.running, t.waiting, (double)t.steps, t.busy_s, t.prefill_rate, t.worst_gap_s,
-                                     (double)t.drafted_tokens, (double)t.accepted_tokens};
+                                     (double)t.drafted_tokens, (double)t.accepted_tokens, (double)c.ram_pages,
+                                     (double)c.evicted_pages, (double)c.restored_pages, (double)c.disk_bytes, (double)c.bad_files,
+                                     (double)c.failed_writes};
         for (size_t k = 0; k < N_FIGURES; k++) {
             qn__buf_printf(&rows[k], "quern_%s{model=", figures[k].name);
             api_put_text(&rows[k], m->name);
@@ -128,6 +139,10 @@ void api_metrics(api_server *s, http_exchange *x, api_at *body)
           (double)atomic_load(&t->cached_tokens));
     total(&b, "generated_tokens_total", "counter", "Tokens written.", (double)atomic_load(&t->generated_tokens));
     total(&b, "loops_total", "counter", "Conversations and answers found going in circles.", (double)atomic_load(&t->loops));
+    qn__lock(&s->replay.lock);
+    const double recalled = (double)s->replay.used;
+    qn__unlock(&s->replay.lock);
+    total(&b, "recalled_total", "counter", "Answers in prompts that were put back as they were sampled.", recalled);
     total(&b, "connections", "gauge", "Open connections.", c.connections);
     total(&b, "uptime_seconds", "gauge", "Since the start.", qn__now() - s->started);
     put_models(s, &b);
