@@ -699,6 +699,38 @@ typedef enum qn_page_form {
  * Errors: QN_EFORMAT (no JSON), QN_EUNSUPPORTED (a kind without a page), QN_ELIMIT, QN_EINVAL (form). */
 QN_API qn_status qn_report_page(const char *report_json, qn_page_form form, char **page, size_t *n, qn_err *err);
 
+typedef struct qn_inspect_options {
+    qn_probe_options probe;  /* engine.n_ctx 0: at most 4096; max_seqs is 2 at least */
+    int32_t n_prompt;        /* tokens of made-up prompts; 0: 512, or half of the context */
+    int32_t n_generate;      /* 0: 128 */
+    int32_t runs;            /* warm ones; 0: 3 */
+    int32_t n_depths;        /* speeds from an empty to a full context; 0: 5; -1: none */
+    bool keep_cached;        /* else the cold run reads the file from the disk again */
+} qn_inspect_options;
+QN_API void qn_inspect_options_init(qn_inspect_options *o);
+/* Where a model's time and memory go: the phases of a cold and of a warm run, every token's time with what made some of them long,
+ * memory by what it is, speed over the context, what was achieved of the machine's limits, energy. Of a server, what can be seen from
+ * outside; the report says what cannot. Every run lies in the ledger. Errors: QN_ECONTEXT with both numbers, QN_EUNSUPPORTED (an
+ * encoder), QN_EINVAL, QN_ECANCELLED, and those of opening a model or of a server. */
+QN_API qn_status qn_inspect(const qn_inspect_options *o, char **report_json, qn_err *err);
+
+/* ---- the ledger ------------------------------------------------------------------------------------------------ */
+
+/* What probes kept. path NULL: $XDG_DATA_HOME/quern/ledger.db. Errors of all: QN_EIO, QN_EFORMAT (no ledger), QN_EINVAL (no such
+ * run), QN_ENOMEM. */
+typedef struct qn_ledger_run {
+    int64_t id;
+    const char *kind, *model, *started, *finished; /* finished: "" of one that was not; valid during the call */
+    uint64_t samples, passed;
+} qn_ledger_run;
+/* Latest first. */
+QN_API qn_status qn_ledger_list(const char *path, void (*see)(void *arg, const qn_ledger_run *r), void *arg, qn_err *err);
+/* The report of a run, as its probe gave it. QN_EINVAL also of a run that was not finished. */
+QN_API qn_status qn_ledger_report(const char *path, int64_t run, char **report_json, qn_err *err);
+/* Its samples, as they lie there: each is told as a JSON object with "item", "seq", "outcome", "passed", "at" and "data". */
+QN_API qn_status qn_ledger_samples(const char *path, int64_t run, bool (*see)(void *arg, const char *sample_json), void *arg, qn_err *err);
+QN_API qn_status qn_ledger_remove(const char *path, int64_t run, qn_err *err);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

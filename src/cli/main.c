@@ -25,6 +25,8 @@ static const cli_command *const commands[] = {
     &cli_cmd_serve,
     &cli_cmd_cache,
     &cli_cmd_eval,
+    &cli_cmd_inspect,
+    &cli_cmd_ledger,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -47,14 +47,18 @@ static int put_text(const char *report_json)
     return rc;
 }
 
-int cli_report_put(const cli_report *o, const char *report_json, int (*table)(const char *report_json))
+int cli_report_files(const cli_report *o, const char *report_json)
 {
-    int rc = o->json ? cli_printf("%s\n", report_json) : table ? table(report_json) : put_text(report_json);
-    if (rc == CLI_OK && o->html)
-        rc = put_file(o->html, report_json, QN_PAGE_HTML);
+    int rc = o->html ? put_file(o->html, report_json, QN_PAGE_HTML) : CLI_OK;
     if (rc == CLI_OK && o->markdown)
         rc = put_file(o->markdown, report_json, QN_PAGE_MARKDOWN);
     return rc;
+}
+
+int cli_report_put(const cli_report *o, const char *report_json, int (*table)(const char *report_json))
+{
+    const int rc = o->json ? cli_printf("%s\n", report_json) : table ? table(report_json) : put_text(report_json);
+    return rc == CLI_OK ? cli_report_files(o, report_json) : rc;
 }
 
 /* ---- whom ---- */

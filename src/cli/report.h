@@ -26,6 +26,9 @@ int cli_report_check(const cli_command *c, const cli_report *o);
  * whole or not at all. CLI_OK or said why. */
 int cli_report_put(const cli_report *o, const char *report_json, int (*table)(const char *report_json));
 
+/* The files alone. */
+int cli_report_files(const cli_report *o, const char *report_json);
+
 /* ---- whom a probe asks ---- */
 
 typedef struct cli_probe {

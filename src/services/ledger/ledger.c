@@ -36,6 +36,16 @@ static qn_status fail(const qn_ledger *l, const char *doing, qn_err *err)
                     "%s: %s; move the file away to begin a new one", doing, sqlite3_errmsg(l->db));
 }
 
+qn_status qn__ledger_fail(const qn_ledger *l, const char *doing, qn_err *err)
+{
+    return fail(l, doing, err);
+}
+
+sqlite3 *qn__ledger_db(qn_ledger *l)
+{
+    return l->db;
+}
+
 static qn_status run_sql(qn_ledger *l, const char *sql, const char *doing, qn_err *err)
 {
     return sqlite3_exec(l->db, sql, NULL, NULL, NULL) == SQLITE_OK ? QN_OK : fail(l, doing, err);

@@ -39,4 +39,10 @@ void qn__ledger_leave(qn_ledger *l, int64_t run);
 qn_status qn__ledger_each(qn_ledger *l, int64_t run, bool (*each)(void *arg, const char *item, int seq, const char *outcome, bool passed),
                           void *arg, qn_err *err);
 
+/* For looking back (ledger_api.c): the database that other functions of this floor read. */
+struct sqlite3;
+struct sqlite3 *qn__ledger_db(qn_ledger *l);
+/* What went wrong in it last, as a status. */
+qn_status qn__ledger_fail(const qn_ledger *l, const char *doing, qn_err *err);
+
 #endif

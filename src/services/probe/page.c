@@ -19,6 +19,7 @@ static const struct {
     qn_status (*make)(qn_page *p, const json_t *report, qn_err *err);
 } KINDS[] = {
     {"eval", qn__page_of_eval},
+    {"inspect", qn__page_of_inspect},
 };
 
 /* ---- escaping ---- */

@@ -97,7 +97,8 @@ typedef enum qn_page_unit { QN_UNIT_PLAIN, QN_UNIT_SECONDS, QN_UNIT_BYTES, QN_UN
 /* How often v[n] lies where. marks: values of note (p50, p99), as lines. What is far beyond the rest is gathered in a last bar. */
 void qn__page_histogram(qn_page *p, const char *title, qn_page_unit unit, const double *v, size_t n, const qn_page_mark *marks,
                         size_t n_marks);
-/* y[n] over x[n] (NULL: 0, 1, 2, ...), x ascending. A mark's `at` is an index. log_y: powers of ten, y > 0. */
+/* y[n] over x[n] (NULL: 0, 1, 2, ...), x ascending. A mark's `at` is an index. log_y: powers of ten, y > 0. In text only a row of blocks:
+ * what is marked belongs into a table of its own. */
 typedef struct qn_page_line {
     const char *title, *x_name;
     qn_page_unit x_unit, y_unit;

@@ -548,6 +548,8 @@ void qn__page_line(qn_page *p, const qn_page_line *l)
         spark(l, &b);
         qn__page_text(p, "%s: %s", l->title, b.data ? b.data : "");
         qn__buf_free(&b);
+        if (p->form == QN_PAGE_TEXT)
+            return;
     }
     numbers(p, n_marks ? "Marked" : "Along it", columns, 3);
     const size_t rows = n_marks ? (n_marks < MARK_ROWS ? n_marks : MARK_ROWS) : l->n < 9 ? l->n : 9;

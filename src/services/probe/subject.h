@@ -45,6 +45,11 @@ struct qn_subject {
 };
 
 void qn__answer_free(qn_answer *a);
+/* What a model is called in reports, and what tells it from others. */
+typedef struct qn_model_names {
+    char name[128], fingerprint[64];
+} qn_model_names;
+qn_status qn__model_names(const qn_model *m, qn_model_names *out, qn_err *err);
 /* What must stay before it: n_threads, n_ctx of the engine as in qn_engine_options; cpu may be NULL. */
 qn_status qn__subject_local(const char *path, const qn_engine_options *o, qn_subject **out, qn_err *err);
 /* An OpenAI-compatible server: url is its base ("http://127.0.0.1:8080/v1"), model the name it knows, key NULL or what it wants as

@@ -184,19 +184,32 @@ static void close_local(qn_subject *s)
 
 /* The tensor table and every metadata value decide what a model is; weights of the same shapes differ in the file's size hardly ever,
  * so their hash belongs here once the public API gives one. */
-static qn_status fingerprint(local *l, qn_err *err)
+qn_status qn__model_names(const qn_model *m, qn_model_names *out, qn_err *err)
 {
     char *report = NULL;
     qn_model_info info;
-    qn_status st = qn_model_report(l->model, true, &report, err);
+    qn_status st = qn_model_report(m, true, &report, err);
+    if (st)
+        return st;
+    qn_model_get_info(m, &info);
+    (void)snprintf(out->fingerprint, sizeof out->fingerprint, "%016llx-%llx", (unsigned long long)qn__hash(report, strlen(report)),
+                   (unsigned long long)info.file_bytes);
+    (void)snprintf(out->name, sizeof out->name, "%s", info.embedded ? "embedded" : info.name && *info.name ? info.name : info.architecture);
+    qn_free(report);
+    return QN_OK;
+}
+
+static qn_status fingerprint(local *l, qn_err *err)
+{
+    qn_model_names names;
+    qn_model_info info;
+    qn_status st = qn__model_names(l->model, &names, err);
     if (st)
         return st;
     qn_model_get_info(l->model, &info);
-    (void)snprintf(l->s.fingerprint, sizeof l->s.fingerprint, "%016llx-%llx", (unsigned long long)qn__hash(report, strlen(report)),
-                   (unsigned long long)info.file_bytes);
-    (void)snprintf(l->s.name, sizeof l->s.name, "%s", info.embedded ? "embedded" : info.name && *info.name ? info.name : info.architecture);
+    memcpy(l->s.fingerprint, names.fingerprint, sizeof l->s.fingerprint);
+    memcpy(l->s.name, names.name, sizeof l->s.name);
     l->s.chats = info.has_chat_template;
-    qn_free(report);
     return QN_OK;
 }
 
