@@ -251,7 +251,8 @@ static bool encode_piece(void *arg, size_t at, size_t n)
     if (qn__tok_seen(r, p, n, &slot, &failed))
         return !failed;
     size_t before = r->n_ids;
-    if (qn__pretok_info(t->pretok)->whole_words) {
+    bool breaks = t->raw_utf8 && *p == '\n'; /* a piece of line breaks alone: the vocabulary has runs that no merge makes */
+    if (breaks || qn__pretok_info(t->pretok)->whole_words) {
         int32_t id = whole(t, p, n);
         if (id != -1) {
             if (id < 0 || !qn__tok_emit(r, id))

@@ -190,6 +190,7 @@ static const char *const end_names[] = {"<|eot_id|>",
                                         "<|calls|>",
                                         "<end_of_turn>",
                                         "<turn|>",
+                                        "<|tool_response>",
                                         "<|endoftext|>",
                                         "<|eom_id|>",
                                         "<|eot|>",
@@ -243,8 +244,12 @@ static void mark_ends(qn_tokenizer *t)
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         if (ids[i] >= 0)
             t->flags[ids[i]] |= QN_TF_ENDS;
+    /* Where tools answer behind <|tool_response>, </s> is HTML like other tags of the vocabulary. */
+    bool html = qn__tok_map_find(t, "<|tool_response>", 16) >= 0;
     for (const char *const *name = end_names; *name; name++) {
         int32_t id = qn__tok_map_find(t, *name, strlen(*name));
+        if (html && id != t->info.eos && strcmp(*name, "</s>") == 0)
+            continue;
         if (id >= 0 && promote(t, id))
             t->flags[id] |= QN_TF_ENDS;
     }
@@ -340,6 +345,8 @@ static qn_status read_adds(qn_tokenizer *t, const qn_gguf *g, qn_err *err)
         return st;
     if (!spm && !t5)
         f->add_space_prefix = false;
+    if (strcmp(t->model, "gemma4") == 0)
+        f->add_bos = true; /* some files say false, and their models babble without it */
     t->tail = f->add_eos && f->eos >= 0 ? f->eos : -1;
     if (sep && t->tail < 0)
         t->tail = f->sep >= 0 ? f->sep : f->eos;
