@@ -453,7 +453,7 @@ const qn__cv_family qn__cv_decoders[] = {
 
 const qn__cv_family *qn__cv_family_at(size_t i)
 {
-    static const qn__cv_family *const tables[] = {qn__cv_decoders, qn__cv_hybrids, qn__cv_encoders};
+    static const qn__cv_family *const tables[] = {qn__cv_decoders, qn__cv_hybrids, qn__cv_gemmas, qn__cv_encoders};
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
         for (const qn__cv_family *f = tables[k]; f->arch; f++)
             if (i-- == 0)

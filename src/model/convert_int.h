@@ -1,7 +1,7 @@
 /* convert_int.h - what the conversion's files share. Private to src/model/convert*.c.
  *
  *   folder ──> source: config.json, shards, every tensor by its bare name       convert_source.c
- *   config ──> family (a row of tables), sizes by letter                        convert_families.c, convert_config.c
+ *   config ──> family (a row of tables), sizes by letter                        convert_families.c (_hybrids, _gemma, _encoders), convert_config.c
  *   rules x layers ──> plan: output tensors, each a list of pieces of sources   convert_plan.c
  *   config, tokenizer ──> metadata in the writer                                convert_meta.c, convert_vocab.c, convert_pre.c
  *   plan ──> bytes, some rows at a time                                         convert_write.c
@@ -14,6 +14,8 @@
  * and of layers with a state, of encoders: Z channels of the convolution  R inner  h heads  b 2 h  d values of a head  r taps
  *   z rows of the one projection  g groups  i R / g  q query rows with their gates  l low rank of experts (hidden if none)
  *   p positions  t token types  c labels
+ * and where layers differ: w and f head sizes of windowed and of other layers  k and m their key-value heads  e a token's embedding
+ *   for a layer  a for all layers
  * "Z1r>Zr": the shape in the checkpoint, and the shape to be written when that is another. */
 #ifndef QN_MODEL_CONVERT_INT_H
 #define QN_MODEL_CONVERT_INT_H
@@ -61,11 +63,17 @@ typedef enum qn__cv_need {
     QN_CV_ATTN,     /* layers with attention */
     QN_CV_ATTN_MAYBE,
     QN_CV_STATE,    /* layers with a recurrent state */
-    QN_CV_STATE_MAYBE
+    QN_CV_STATE_MAYBE,
+    QN_CV_KEYS,     /* layers with keys and values of their own */
+    QN_CV_VALUES,   /* ... with a matrix for the values, too */
+    QN_CV_PLE       /* models with embeddings for each layer */
 } qn__cv_need;
 
 /* What a layer has; c->kind[layer], or by c->first_moe when that is NULL: attention and DENSE before it, EXPERTS from it on. */
-enum { QN_CV_HAS_ATTN = 1, QN_CV_HAS_STATE = 2, QN_CV_HAS_DENSE = 4, QN_CV_HAS_EXPERTS = 8 };
+enum {
+    QN_CV_HAS_ATTN = 1, QN_CV_HAS_STATE = 2, QN_CV_HAS_DENSE = 4, QN_CV_HAS_EXPERTS = 8, QN_CV_HAS_KEYS = 16, QN_CV_HAS_VALUES = 32,
+    QN_CV_HAS_PLE = 64, QN_CV_HAS_WINDOW = 128
+};
 
 /* One kind of tensor. '*' in a name stands for the layer, '#' for the expert; a rule with '#' stacks the experts. */
 typedef struct qn__cv_rule {
@@ -90,7 +98,8 @@ enum {
     QN_CV_MLA = 32,        /* the sizes of keys and values are the family's own to write */
     QN_CV_MTP = 64,        /* tensors mtp.*, which guess further tokens, are left out */
     QN_CV_ENCODER = 128,   /* no output matrix, no causal mask; heads of training are left out */
-    QN_CV_NO_ROPE = 256
+    QN_CV_NO_ROPE = 256,
+    QN_CV_MERGES = 512     /* a vocabulary with byte fallback keeps its merges: the tokenizer's model is the family's own */
 };
 
 typedef struct qn__cv qn__cv;
@@ -159,6 +168,7 @@ struct qn__cv {
     int32_t *n_heads_of, *n_kv_of, *n_ff_of; /* per layer where they differ, or NULL */
     void (*layer)(qn__cv *, int64_t layer);  /* sets the sizes that differ from layer to layer, or NULL */
     int64_t key_heads, skip;
+    int64_t first_shared;   /* layers from it on read others' keys and values; 0: none do */
     qn__cv_out *outs;
     size_t n_outs, cap_outs;
     uint64_t bytes_total, bytes_done;
@@ -203,7 +213,7 @@ void qn__cv_source_close(qn__cv *c);
 
 /* ---- the rest ---- */
 /* Tables of families, each ended by a row without an architecture. */
-extern const qn__cv_family qn__cv_decoders[], qn__cv_hybrids[], qn__cv_encoders[];
+extern const qn__cv_family qn__cv_decoders[], qn__cv_hybrids[], qn__cv_gemmas[], qn__cv_encoders[];
 /* The i-th of all of them; NULL past the end. */
 const qn__cv_family *qn__cv_family_at(size_t i);
 bool qn__cv_plan(qn__cv *c);

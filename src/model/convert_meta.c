@@ -154,6 +154,19 @@ static void longrope(qn__cv *c, const json_t *r, int64_t context)
     qn__cv_put_float(c, "rope.scaling.attn_factor", qn__cv_rope_float(c, r, "attention_factor", 1e-3, 1e3, usual));
 }
 
+/* Some pairs of a whole head turn, with the frequencies that they would have if all did. 1e30 is how the format says that one
+ * does not. */
+static void proportional(qn__cv *c, const json_t *r)
+{
+    int64_t n = c->rot / 2;
+    double part = qn__cv_rope_float(c, r, "partial_rotary_factor", 0, 1, 1), factor = qn__cv_rope_float(c, r, "factor", 1e-3, 1e6, 1);
+    float *f = qn__cv_alloc(c, (size_t)n * sizeof *f);
+    for (int64_t i = 0; f && i < n; i++)
+        f[i] = i < (int64_t)floor(part * (double)c->rot / 2) ? (float)factor : 1e30f;
+    if (f)
+        (void)qn__cv_plan_made(c, "rope_freqs.weight", f, (uint64_t)n);
+}
+
 static void put_rope(qn__cv *c, int64_t context)
 {
     json_t *r = qn__cv_rope(c);
@@ -170,8 +183,10 @@ static void put_rope(qn__cv *c, int64_t context)
         llama3(c, r, base);
     } else if (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) {
         longrope(c, r, context);
+    } else if (strcmp(type, "proportional") == 0) {
+        proportional(c, r);
     } else if (type[0]) {
-        (void)qn__cv_fail(c, QN_EUNSUPPORTED, "config.json: rope_scaling.rope_type", "\"%.40s\" is not one of default, linear, yarn, llama3, longrope", type);
+        (void)qn__cv_fail(c, QN_EUNSUPPORTED, "config.json: rope_scaling.rope_type", "\"%.40s\" is not one of default, linear, yarn, llama3, longrope, proportional", type);
     }
 }
 
@@ -181,7 +196,7 @@ static void put_experts(qn__cv *c)
 {
     if (c->n_experts <= 0)
         return;
-    int64_t used = qn__cv_int(c, "num_experts_per_tok|num_experts_per_token|experts_per_token|moe_top_k", 1, c->n_experts, INT64_MIN);
+    int64_t used = qn__cv_int(c, "num_experts_per_tok|num_experts_per_token|experts_per_token|moe_top_k|top_k_experts", 1, c->n_experts, INT64_MIN);
     qn__cv_put_int(c, "expert_count", c->n_experts);
     qn__cv_put_int(c, "expert_used_count", used);
 }

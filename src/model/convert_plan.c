@@ -352,6 +352,9 @@ static bool concerns(const qn__cv *c, qn__cv_need need, int64_t layer)
     case QN_CV_ATTN_MAYBE: return has & QN_CV_HAS_ATTN;
     case QN_CV_STATE:
     case QN_CV_STATE_MAYBE: return has & QN_CV_HAS_STATE;
+    case QN_CV_KEYS: return has & QN_CV_HAS_KEYS;
+    case QN_CV_VALUES: return has & QN_CV_HAS_VALUES;
+    case QN_CV_PLE: return has & QN_CV_HAS_PLE;
     default: return true;
     }
 }
@@ -394,11 +397,13 @@ static bool ends(const char *s, const char *with)
     return n >= m && strcmp(s + n - m, with) == 0;
 }
 
-/* Tables that are computed anyway, scales of activations and caches, layers that guess further tokens, other modalities. */
+/* Tables that are computed anyway, scales of activations and caches, keys of layers that read others', layers that guess further
+ * tokens, other modalities. */
 static bool needless(qn__cv *c, const qn__cv_entry *e)
 {
+    unsigned layer;
     static const char *const suffixes[] = {".rotary_emb.inv_freq", ".input_scale", ".activation_scale", ".k_scale", ".v_scale", ".masked_bias"};
-    static const char *const modal[] = {"vision_tower.", "multi_modal_projector.", "vision_model.", "visual.", "audio_tower.", "embed_vision."};
+    static const char *const modal[] = {"vision_tower.", "multi_modal_projector.", "vision_model.", "visual.", "audio_tower.", "embed_vision.", "embed_audio."};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (ends(e->name, suffixes[i]))
             return true;
@@ -412,8 +417,11 @@ static bool needless(qn__cv *c, const qn__cv_entry *e)
             return true;
     if (c->family->flags & QN_CV_MTP && strncmp(e->name, "mtp.", 4) == 0)
         return true;
+    static const char *const of_keys[] = {".self_attn.k_proj.weight", ".self_attn.v_proj.weight", ".self_attn.k_norm.weight", ".self_attn.v_norm.weight"};
+    for (size_t i = 0; c->first_shared > 0 && i < sizeof of_keys / sizeof *of_keys; i++)
+        if (ends(e->name, of_keys[i]) && sscanf(e->name, "layers.%5u.", &layer) == 1 && layer >= c->first_shared && layer < c->n_layers)
+            return true;
     int64_t further = qn__cv_int(c, "num_nextn_predict_layers", 0, 64, 0);
-    unsigned layer;
     if (further > 0 && sscanf(e->name, "layers.%5u.", &layer) == 1)
         return layer >= c->n_layers && layer < c->n_layers + further;
     return false;

@@ -102,7 +102,7 @@ static bool merge_sides(vocab *v, json_t *m, qn_slice *a, qn_slice *b)
         if (x && y && *x && *y) {
             *a = (qn_slice){x, strlen(x)};
             *b = (qn_slice){y, strlen(y)};
-            return v->spm || !(strchr(x, ' ') || strchr(y, ' ')) || qn__vocab_bad(v, "model.merges: \"%s\" has a space in it, which GGUF cannot hold", x, 0);
+            return (v->spm && !v->merges) || !(strchr(x, ' ') || strchr(y, ' ')) || qn__vocab_bad(v, "model.merges: \"%s\" has a space in it, which GGUF cannot hold", x, 0);
         }
     } else if (space && space[1]) {
         *a = (qn_slice){s, (size_t)(space - s)};
@@ -112,12 +112,13 @@ static bool merge_sides(vocab *v, json_t *m, qn_slice *a, qn_slice *b)
     return qn__vocab_bad(v, "model.merges: an entry (\"%s\") is not two texts", s ? s : "?", 0);
 }
 
-/* Byte-level: the merges as they are. SentencePiece-like: they become scores, the earlier the higher. */
+/* Byte-level: the merges as they are. SentencePiece-like: they become scores, the earlier the higher; a few keep both. */
 static bool read_merges(vocab *v)
 {
     json_t *merges = json_object_get(json_object_get(v->c->tokenizer, "model"), "merges");
     size_t n = json_array_size(merges);
-    qn_buf text = {0};
+    qn_buf text = {0}, joined = {0};
+    bool kept = !v->spm || v->merges;
     qn_slice a = {0}, b = {0}, *out = qn__cv_alloc(v->c, n * sizeof *out);
     size_t *at = qn__cv_alloc(v->c, n * sizeof *at);
     bool ok = out && at;
@@ -127,25 +128,28 @@ static bool read_merges(vocab *v)
         ok = merge_sides(v, json_array_get(merges, i), &a, &b);
         if (!ok)
             break;
-        if (v->spm)
-            text.n = 0;
         at[i] = text.n;
-        qn__buf_put(&text, a.p, a.n);
-        if (!v->spm)
+        if (kept) {
+            qn__buf_put(&text, a.p, a.n);
             qn__buf_putc(&text, ' ');
-        qn__buf_put(&text, b.p, b.n);
+            qn__buf_put(&text, b.p, b.n);
+        }
         out[i].n = text.n - at[i];
-        if (text.failed)
+        joined.n = 0;
+        qn__buf_put(&joined, a.p, a.n);
+        qn__buf_put(&joined, b.p, b.n);
+        if (text.failed || joined.failed)
             ok = qn__cv_memory(v->c);
-        json_t *id = ok && v->spm ? json_object_get(v->words, text.data) : NULL;
+        json_t *id = ok && v->spm ? json_object_get(v->words, joined.data) : NULL;
         if (id && v->score[json_integer_value(id)] == 0)
             v->score[json_integer_value(id)] = -(float)(i + 1);
     }
-    for (size_t i = 0; ok && i < n; i++)
+    for (size_t i = 0; ok && kept && i < n; i++)
         out[i].p = text.data + at[i];
-    if (ok && !v->spm)
+    if (ok && kept)
         qn__gguf_put_strs(v->c->w, "tokenizer.ggml.merges", out, n);
     qn__buf_free(&text);
+    qn__buf_free(&joined);
     return ok;
 }
 
@@ -164,6 +168,16 @@ static qn_slice plain(vocab *v, const char *s)
     return (qn_slice){out, n};
 }
 
+/* Marks that the family's parsers of output read: no control tokens, whatever tokenizer.json says. */
+static bool is_mark(const vocab *v, const char *text)
+{
+    static const char *const marks[] = {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>"};
+    for (size_t i = 0; v->merges && i < sizeof marks / sizeof *marks; i++)
+        if (strcmp(text, marks[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool add_token(vocab *v, int64_t id, const char *text, bool special)
 {
     if (!text)
@@ -172,7 +186,7 @@ static bool add_token(vocab *v, int64_t id, const char *text, bool special)
         v->c->result->n_tokens_left_out++;
         return true;
     }
-    int32_t type = special ? CONTROL : USER;
+    int32_t type = special && !is_mark(v, text) ? CONTROL : USER;
     if (id >= 0 && id == v->unk && (v->spm || v->kind == VOCAB_UNIGRAM))
         type = UNKNOWN;
     else if (id >= 0 && v->type[id] == BYTE)
@@ -218,6 +232,7 @@ static bool read_json(vocab *v)
     if ((type && strcmp(type, "BPE") != 0) || !json_is_object(v->words) || bytes == level)
         return qn__cv_fail(v->c, QN_EUNSUPPORTED, "tokenizer.json: model", "is of type %.40s (byte level: %s, byte fallback: %s); this build converts BPE with exactly one of these two, Unigram and WordPiece%s", type ? type : "?", level ? "yes" : "no", bytes ? "yes" : "no", qn__cv_exists(v->c, "tokenizer.model") ? "; remove tokenizer.json to use tokenizer.model" : "");
     v->spm = bytes;
+    v->merges = bytes && v->c->family->flags & QN_CV_MERGES;
     v->kind = bytes ? VOCAB_SPM : VOCAB_BYTES;
     return read_words(v) && read_merges(v) && qn__vocab_read_added(v);
 }
@@ -418,6 +433,8 @@ static void put_adds(vocab *v)
         first = v->bos >= 0;
     if (json_is_boolean(eos) && v->kind <= VOCAB_SPM)
         last = json_is_true(eos);
+    if (v->merges) /* its readers take that for granted */
+        first = true;
     qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_bos_token", first);
     qn__gguf_put_bool(v->c->w, "tokenizer.ggml.add_eos_token", last);
     if (v->kind == VOCAB_UNIGRAM) {
@@ -493,7 +510,7 @@ static bool put_template(vocab *v)
 static bool put_all(vocab *v)
 {
     qn_gguf_writer *w = v->c->w;
-    const char *pre = v->c->o->pre ? v->c->o->pre : v->kind != VOCAB_BYTES ? "default" : qn__cv_pre(v->c);
+    const char *pre = v->c->o->pre ? v->c->o->pre : v->merges ? v->c->family->arch : v->kind != VOCAB_BYTES ? "default" : qn__cv_pre(v->c);
     if (!pre)
         return false;
     for (int64_t i = 0; i < v->n; i++)
@@ -506,7 +523,7 @@ static bool put_all(vocab *v)
             v->score[i] = v->kind == VOCAB_UNIGRAM ? -10000 : 0;
         }
     static const char *const models[] = {"gpt2", "llama", "t5", "bert"};
-    const char *model = models[v->kind];
+    const char *model = v->merges ? v->c->family->arch : models[v->kind];
     qn__gguf_put_str(w, "tokenizer.ggml.model", model, strlen(model));
     qn__gguf_put_str(w, "tokenizer.ggml.pre", pre, strlen(pre));
     (void)snprintf(v->c->result->pre, sizeof v->c->result->pre, "%.31s", pre);

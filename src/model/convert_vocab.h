@@ -15,6 +15,7 @@ typedef struct vocab {
     int32_t *type;
     vocab_kind kind;
     bool spm;               /* kind is VOCAB_SPM */
+    bool merges;            /* ... and its merges are kept beside the scores made of them */
     json_t *words;          /* tokenizer.json's text -> id; NULL with tokenizer.model and unigram */
     int64_t unk, bos, eos, pad;
     /* unigram: a blank in front; runs of blanks are one; the map of characters */
