@@ -36,13 +36,14 @@ struct qn_context {
     int32_t n_ctx;
     qn_rope rope[2];     /* of full and of windowed layers */
     float *rope_freq;
-    float *tables[2];    /* [max_rows][n_rot] */
+    float *tables[2];    /* [max_rows][rope[].n_rot] */
     float *row_scale;    /* [max_rows] of queries, when temperature_scale is on */
     int32_t *ids;        /* [max_rows] tokens or positions */
     qn_run *runs;        /* [max_rows] */
     float *x, *n, *res;
     float *q, *k, *v, *att, *aux; /* aux: wide queries, latent queries, recurrent inputs */
     float *gate, *up;
+    float *ple;          /* [max_rows][n_layers][n_ple]: the tokens' embeddings for each layer */
     float *pair;  /* of delta layers whose alpha and beta come in one matrix */
     float *gathered;     /* [max_out][n_embd] */
     /* experts: [max_rows * n_used] rows */

@@ -81,6 +81,8 @@ static void choose(const qn_route_rule *r, float *logits, float *score, int32_t 
     sum = sum > 0x1p-14f ? sum : 0x1p-14f; /* routers that reject everything must not divide by zero */
     for (int i = 0; i < r->n_used; i++)
         weight[i] = (r->normalise ? weight[i] / sum : weight[i]) * r->scale;
+    for (int i = 0; r->gain && i < r->n_used; i++)
+        weight[i] *= r->gain[chosen[i]];
 }
 
 typedef struct route_job {

@@ -23,6 +23,13 @@ static qn_status unknown_architecture(qn_slice arch, qn_err *err)
                     (int)(arch.n < 60 ? arch.n : 60), arch.p, list);
 }
 
+static qn_status check_heads(const qn_layer_shape *l, qn_err *err)
+{
+    if (l->head_k <= QN_HEAD_MAX && l->head_v <= QN_HEAD_MAX)
+        return QN_OK;
+    return qn__fail(err, QN_EUNSUPPORTED, "attention.key_length", "heads of %d and %d values are larger than the %d this build computes", l->head_k, l->head_v, QN_HEAD_MAX);
+}
+
 qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
 {
     qn_slice arch;
@@ -42,8 +49,8 @@ qn_status qn__decoder_open(const qn_gguf *g, qn_decoder **out, qn_err *err)
     s = (d->packings = qn__packings_open()) ? QN_OK : qn__fail_mem(err, "model");
     if (s == QN_OK)
         s = qn__hparams_read(g, r, r->architecture, &d->h, err);
-    if (s == QN_OK && (d->h.head_k > QN_HEAD_MAX || d->h.head_v > QN_HEAD_MAX))
-        s = qn__fail(err, QN_EUNSUPPORTED, "attention.key_length", "heads of %d and %d values are larger than the %d this build computes", d->h.head_k, d->h.head_v, QN_HEAD_MAX);
+    for (int i = 0; i < d->h.n_layers && s == QN_OK; i++)
+        s = check_heads(&d->h.layers[i], err);
     if (s == QN_OK)
         s = qn__weights_bind(g, r, &d->h, &d->w, err);
     if (s != QN_OK) {
@@ -78,7 +85,7 @@ const qn_decoder_info *qn__decoder_info(const qn_decoder *d)
 
 size_t qn__decoder_page_bytes(const qn_decoder *d, qn_kv kv)
 {
-    size_t n = d->w.kv_heads * (qn__kv_bytes(kv, d->h.head_k) + qn__kv_bytes(kv, d->h.head_v)); /* a multiple of 64 */
+    size_t n = d->w.kv_bytes[kv]; /* a multiple of 64 */
     return n ? n : 64;
 }
 
@@ -136,16 +143,16 @@ static void measure(const qn_decoder *d, qn_widths *m)
 #define WIDEN(field, n) ((field) = (n) > (field) ? (n) : (field))
     for (int i = 0; i < h->n_layers; i++) {
         const qn_layer_shape *l = &h->layers[i];
-        if (!l->experts)
+        if (!l->experts || d->recipe->experts_norm)
             WIDEN(m->ff, l->n_ff);
         int channels = h->inner + 2 * h->groups * h->state;
         switch (l->mixer) {
         case QN_MIX_ATTENTION:
-            WIDEN(m->q, l->n_heads * h->head_k);
-            WIDEN(m->k, l->n_kv_heads * h->head_k);
-            WIDEN(m->v, l->n_kv_heads * h->head_v);
-            WIDEN(m->att, l->n_heads * h->head_v);
-            WIDEN(m->aux, d->recipe->gate == QN_GATE_QUERY ? 2 * l->n_heads * h->head_k : l->n_heads);
+            WIDEN(m->q, l->n_heads * l->head_k);
+            WIDEN(m->k, l->n_kv_heads * l->head_k);
+            WIDEN(m->v, l->n_kv_heads * l->head_v);
+            WIDEN(m->att, l->n_heads * l->head_v);
+            WIDEN(m->aux, d->recipe->gate == QN_GATE_QUERY ? 2 * l->n_heads * l->head_k : l->n_heads);
             break;
         case QN_MIX_LATENT:
             WIDEN(m->q, l->n_heads * h->head_k);
@@ -170,6 +177,8 @@ static void measure(const qn_decoder *d, qn_widths *m)
         case QN_MIX_NONE: break;
         }
     }
+    WIDEN(m->ff, h->n_ple);
+    WIDEN(m->aux, h->n_layers * h->n_ple);
 #undef WIDEN
 }
 
@@ -179,16 +188,17 @@ static qn_status reserve_rope(qn_context *c, qn_err *err)
     const qn_recipe *r = c->d->recipe;
     const qn_weights *w = &c->d->w;
     qn_status s = QN_OK;
-    c->rope_freq = reserve(c, 2, (size_t)h->n_rot, 4, &s, err);
+    const int n_rot[2] = {r->rope_half_when_full ? h->n_rot / 2 : h->n_rot, h->n_rot_window};
+    c->rope_freq = reserve(c, 1, (size_t)(n_rot[0] + n_rot[1]), 4, &s, err);
     for (int v = 0; v < 2; v++)
-        c->tables[v] = reserve(c, (size_t)c->max_rows, (size_t)h->n_rot, 4, &s, err);
+        c->tables[v] = reserve(c, (size_t)c->max_rows, (size_t)n_rot[v], 4, &s, err);
     if (s != QN_OK)
         return s;
     const float *factors = w->rope_factors;
     if (!factors)
         factors = qn__decoder_variant(c->d, c->n_ctx) ? w->rope_factors_long : w->rope_factors_short;
-    qn__rope_init(h, r->rope_half_when_full ? h->n_rot / 2 : h->n_rot, factors, false, false, c->rope_freq, &c->rope[0]);
-    qn__rope_init(h, h->n_rot, factors, true, r->window_plain_rope, c->rope_freq + h->n_rot, &c->rope[1]);
+    qn__rope_init(h, n_rot[0], factors, false, false, c->rope_freq, &c->rope[0]);
+    qn__rope_init(h, n_rot[1], factors, true, r->window_plain_rope, c->rope_freq + n_rot[0], &c->rope[1]);
     return QN_OK;
 }
 
@@ -207,6 +217,8 @@ static qn_status reserve_all(qn_context *c, qn_err *err)
     c->v = reserve(c, rows, (size_t)m.v, 4, &s, err);
     c->att = reserve(c, rows, (size_t)m.att, 4, &s, err);
     c->aux = reserve(c, rows, (size_t)m.aux, 4, &s, err);
+    if (h->n_ple > 0)
+        c->ple = reserve(c, rows, (size_t)h->n_layers * (size_t)h->n_ple, 4, &s, err);
     c->gate = reserve(c, rows, (size_t)m.ff, 4, &s, err);
     c->up = reserve(c, rows, (size_t)m.ff, 4, &s, err);
     c->gathered = reserve(c, (size_t)c->max_out, (size_t)h->n_embd, 4, &s, err);
@@ -309,6 +321,21 @@ static int find_runs(qn_context *c, const qn_step *step)
     return n;
 }
 
+/* The tokens' embeddings for all layers: what the table says and what x makes of it, one as much as the other. The
+ * projection's factor 1/sqrt(n_embd) stands in its norm's epsilon. */
+static void begin_layers(qn_context *c, qn_rows x)
+{
+    const qn_decoder *d = c->d;
+    const qn_device_ops *op = c->dev->ops;
+    int n = d->h.n_layers * d->h.n_ple;
+    qn_rows made = qn__rows(c->ple, x.rows, n), looked_up = qn__rows(c->aux, x.rows, n);
+    op->linear(c->dev, x, (qn_linear[]){{&d->w.ple_model_proj, made}}, 1);
+    op->head_norm(c->dev, &d->w.ple_proj_norm, d->h.norm_eps * (float)d->h.n_embd, made);
+    op->embed(c->dev, &d->w.ple_embed, c->ids, sqrtf((float)d->h.n_ple), looked_up);
+    op->add(c->dev, made, looked_up, 1);
+    op->finish(c->dev, made, sqrtf(0.5f), 0);
+}
+
 /* x = embeddings of the step's tokens, with learned positions where the model has them; tables for its positions. */
 static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
 {
@@ -317,6 +344,8 @@ static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
     for (int i = 0; i < step->n_rows; i++)
         c->ids[i] = step->rows[i].token;
     op->embed(c->dev, &d->w.embed, c->ids, d->h.embed_scale, x);
+    if (d->h.n_ple > 0)
+        begin_layers(c, x);
     for (int i = 0; i < step->n_rows; i++)
         c->ids[i] = step->rows[i].pos;
     if (d->recipe->learned_positions) {
@@ -337,7 +366,7 @@ static void begin(qn_context *c, const qn_step *step, qn_rows x, qn_rows res)
         op->norm(c->dev, d->recipe->norm, &d->w.embed_norm, d->h.norm_eps, x, x);
     for (int v = 0; v < 2 && c->rope_freq; v++)
         for (int i = 0; i < step->n_rows; i++)
-            qn__rope_table(&c->rope[v], c->ids[i], c->tables[v] + (size_t)i * (size_t)d->h.n_rot);
+            qn__rope_table(&c->rope[v], c->ids[i], c->tables[v] + (size_t)i * (size_t)c->rope[v].n_rot);
     for (int i = 0; c->row_scale && i < step->n_rows; i++)
         c->row_scale[i] = (float)(1 + d->h.temperature_scale * log(floor((double)c->ids[i] / d->h.temperature_floor) + 1));
 }

@@ -56,6 +56,7 @@ typedef struct qn_route_rule {
     bool normalise;
     float scale;
     const float *bias; /* added for the choice only, or NULL */
+    const float *gain; /* of each expert's weight, last of all, or NULL */
     int n_experts, n_used, n_groups, n_groups_used;
 } qn_route_rule;
 
@@ -75,7 +76,7 @@ typedef struct qn_device_ops {
     /* y[t] += v */
     void (*add_vector)(qn_device *d, const float *v, qn_rows y);
     void (*norm)(qn_device *d, qn_norm_kind kind, const qn_norm *n, float eps, qn_rows x, qn_rows y);
-    /* RMS over each n->n values: x.cols = heads * n->n. In place. */
+    /* RMS over each n->n values: x.cols = heads * n->n. In place. n->w NULL: no weights. */
     void (*head_norm)(qn_device *d, const qn_norm *n, float eps, qn_rows x);
     /* outs[i].y = x * outs[i].w^T + bias, for all i in one sweep. */
     void (*linear)(qn_device *d, qn_rows x, const qn_linear *outs, int n_outs);

@@ -13,6 +13,7 @@ typedef struct reader {
     const char *prefix;
     qn_err *err;
     qn_status status;
+    int n_blocks; /* that the file says it has, once that is known: entries of an array that has one per layer */
     char key[112];
 } reader;
 
@@ -66,9 +67,9 @@ static int layer_int(reader *rd, const char *suffix, int layer, int min, int max
     const qn_gguf_kv *kv = rd->status == QN_OK ? array(rd, suffix) : NULL;
     if (!kv || !is_int_kind(kv->elem))
         return fallback;
-    if (kv->n <= (uint64_t)layer) {
-        rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "has %llu entries, too few for layer %d",
-                              (unsigned long long)kv->n, layer);
+    if (kv->n <= (uint64_t)layer || (rd->r->shares_kv && kv->n != (uint64_t)rd->n_blocks)) {
+        rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key, "has %llu entries; the file has %d layers",
+                              (unsigned long long)kv->n, rd->n_blocks);
         return fallback;
     }
     int64_t v = qn__gguf_arr_int(kv, (uint64_t)layer);
@@ -124,6 +125,7 @@ static void read_sizes(reader *rd, qn_hparams *h)
     h->n_ff = (int)get_int(rd, "feed_forward_length", rd->r->hybrid == QN_HYBRID_ONE_OF ? 0 : 1, 1 << 22, 0, true);
     h->n_ctx_train = (int32_t)get_int(rd, "context_length", 1, INT32_MAX, 0, true);
     h->n_nextn = (int)get_int(rd, "nextn_predict_layers", 0, h->n_layers > 0 ? h->n_layers - 1 : 0, 0, false);
+    rd->n_blocks = h->n_layers;
     h->n_layers -= h->n_nextn;
     h->pooling = (int)get_int(rd, "pooling_type", 0, 4, -1, false);
     if (rd->status == QN_OK)
@@ -137,6 +139,10 @@ static void read_sizes(reader *rd, qn_hparams *h)
     int head = h->n_embd / h->n_heads > 0 ? h->n_embd / h->n_heads : 1;
     h->head_k = (int)get_int(rd, "attention.key_length", 1, 1 << 12, head, false);
     h->head_v = (int)get_int(rd, "attention.value_length", 1, 1 << 12, head, false);
+    h->head_k_window = rd->r->window_heads ? (int)get_int(rd, "attention.key_length_swa", 1, 1 << 12, 0, true) : h->head_k;
+    h->head_v_window = rd->r->window_heads ? (int)get_int(rd, "attention.value_length_swa", 1, 1 << 12, 0, true) : h->head_v;
+    if (rd->r->layer_embeddings)
+        h->n_ple = (int)get_int(rd, "embedding_length_per_layer_input", 0, 1 << 16, 0, false);
 }
 
 static void read_rope(reader *rd, qn_hparams *h)
@@ -147,6 +153,12 @@ static void read_rope(reader *rd, qn_hparams *h)
         (h->n_rot > h->head_k || h->n_rot % (r->rope_half_when_full ? 4 : 2) != 0))
         rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"),
                               "%d is not an even number up to the head size %d", h->n_rot, h->head_k);
+    h->n_rot_window = h->n_rot;
+    if (r->window_heads)
+        h->n_rot_window = (int)get_int(rd, "rope.dimension_count_swa", 2, 1 << 12, h->head_k_window, false);
+    if (rd->status == QN_OK && r->window_heads && (h->n_rot_window > h->head_k_window || h->n_rot_window % 2 != 0))
+        rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count_swa"),
+                              "%d is not an even number up to the head size %d", h->n_rot_window, h->head_k_window);
     h->rope_base = get_float(rd, "rope.freq_base", 1e-3, 1e12, 10000);
     h->rope_base_window =
         get_float(rd, "rope.freq_base_swa", 1e-3, 1e12, r->window_rope_base > 0 ? r->window_rope_base : h->rope_base);
@@ -191,13 +203,13 @@ static void read_latent(reader *rd, qn_hparams *h)
     h->kv_lora = (int)get_int(rd, "attention.kv_lora_rank", 1, 1 << 12, 0, true);
     int head = (int)get_int(rd, "attention.key_length_mla", 1, 1 << 12, h->head_k, false);
     h->latent_v = (int)get_int(rd, "attention.value_length_mla", 1, 1 << 12, h->head_v, false);
-    h->n_rot = (int)get_int(rd, "rope.dimension_count", 2, 1 << 12, 64, false);
+    h->n_rot = h->n_rot_window = (int)get_int(rd, "rope.dimension_count", 2, 1 << 12, 64, false);
     if (rd->status == QN_OK && (h->n_rot >= head || h->n_rot % 2 != 0))
         rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "rope.dimension_count"),
                               "%d is not an even number below the head size %d", h->n_rot, head);
     h->nope = head - h->n_rot;
-    h->head_k = h->kv_lora + h->n_rot;
-    h->head_v = h->kv_lora;
+    h->head_k = h->head_k_window = h->kv_lora + h->n_rot;
+    h->head_v = h->head_v_window = h->kv_lora;
     h->n_kv_heads = 1;
 }
 
@@ -235,6 +247,12 @@ static void read_experts(reader *rd, qn_hparams *h)
         h->n_ff_shared = shared * (h->n_ff_expert < (1 << 20) ? h->n_ff_expert : 0);
     h->n_dense = (int)get_int(rd, "leading_dense_block_count", 0, QN_MAX_LAYERS, 0, false);
     h->n_latent_ff = (int)get_int(rd, "moe_latent_size", 0, 1 << 20, 0, false);
+    if (rd->status == QN_OK && r->experts_norm && (h->n_ff_shared > 0 || h->n_latent_ff > 0)) {
+        rd->status = qn__fail(rd->err, QN_EUNSUPPORTED, key(rd, "expert_count"),
+                              "architecture %s has experts beside a dense part; shared or low-rank ones as well are not known",
+                              r->architecture);
+        return;
+    }
     h->n_groups = (int)get_int(rd, "expert_group_count", 1, h->n_experts < QN_MAX_GROUPS ? h->n_experts : QN_MAX_GROUPS,
                                1, false);
     h->n_groups_used = (int)get_int(rd, "expert_group_used_count", 1, h->n_groups, h->n_groups, false);
@@ -283,6 +301,9 @@ static void shape_layers(reader *rd, qn_hparams *h)
                             : layer_int(rd, "attention.head_count_kv", i, one_of ? 0 : 1, 1 << 12, h->n_kv_heads);
         l->n_ff = layer_int(rd, "feed_forward_length", i, 0, 1 << 22, h->n_ff);
         l->mixer = attention;
+        l->head_k = l->windowed ? h->head_k_window : h->head_k;
+        l->head_v = l->windowed ? h->head_v_window : h->head_v;
+        l->kv_from = i;
         if (one_of)
             l->mixer = l->n_kv_heads > 0 ? attention : l->n_ff > 0 ? QN_MIX_NONE : r->recurrent;
         else if (r->hybrid == QN_HYBRID_INTERVAL && (i + 1) % interval != 0)
@@ -299,6 +320,30 @@ static void shape_layers(reader *rd, qn_hparams *h)
         if (rd->status == QN_OK && l->n_kv_heads > 0 && l->n_heads % l->n_kv_heads != 0)
             rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count_kv"),
                                   "%d key-value heads do not divide %d heads (layer %d)", l->n_kv_heads, l->n_heads, i);
+    }
+}
+
+/* The last layers have no keys and values of their own. */
+static void share_layers(reader *rd, qn_hparams *h)
+{
+    if (!rd->r->shares_kv)
+        return;
+    int shared = (int)get_int(rd, "attention.shared_kv_layers", 0, h->n_layers - 1, 0, false), first = h->n_layers - shared;
+    for (int i = first; i < h->n_layers && rd->status == QN_OK; i++) {
+        qn_layer_shape *l = &h->layers[i];
+        int from = first - 1;
+        while (from >= 0 && h->layers[from].windowed != l->windowed)
+            from--;
+        if (from < 0)
+            rd->status = qn__fail(rd->err, QN_EFORMAT, rd->key,
+                                  "is %d; layer %d would read the keys and values of a layer before %d that is %s, and there is none",
+                                  shared, i, first, l->windowed ? "windowed" : "not windowed");
+        else if (h->layers[from].n_kv_heads != l->n_kv_heads)
+            rd->status = qn__fail(rd->err, QN_EFORMAT, key(rd, "attention.head_count_kv"),
+                                  "layer %d says %d heads and reads those of layer %d, which has %d", i, l->n_kv_heads, from,
+                                  h->layers[from].n_kv_heads);
+        else
+            l->kv_from = from;
     }
 }
 
@@ -324,7 +369,7 @@ static void read_scales(reader *rd, qn_hparams *h)
     } else if (h->scaling == QN_SCALING_YARN) {
         h->rope_magnitude *= mscale(h->rope_factor, 1) / mscale(h->rope_factor, log_multiplier);
     }
-    h->attn_scale = (float)(scale > 0 ? scale : 1 / sqrt(head > 0 ? head : 1));
+    h->attn_scale = (float)(scale > 0 ? scale : r->attn_scale > 0 ? r->attn_scale : 1 / sqrt(head > 0 ? head : 1));
     h->attn_softcap = (float)get_float(rd, "attn_logit_softcapping", 0, 1e9, r->attn_softcap);
     h->final_softcap = (float)get_float(rd, "final_logit_softcapping", 0, 1e9, r->final_softcap);
     h->embed_scale = r->embed_sqrt ? sqrtf((float)h->n_embd) : (float)get_float(rd, "embedding_scale", 1e-9, 1e9, 1);
@@ -341,8 +386,8 @@ static void read_scales(reader *rd, qn_hparams *h)
 qn_status qn__hparams_read(const qn_gguf *g, const qn_recipe *r, const char *prefix, qn_hparams *h, qn_err *err)
 {
     reader rd = {.g = g, .r = r, .prefix = prefix, .err = err};
-    static void (*const parts[])(reader *, qn_hparams *) = {read_sizes,   read_rope,      read_latent,  read_window,
-                                                            read_experts, read_recurrent, shape_layers, read_scales};
+    static void (*const parts[])(reader *, qn_hparams *) = {read_sizes,   read_rope,      read_latent,  read_window, read_experts,
+                                                            read_recurrent, shape_layers, share_layers, read_scales};
     memset(h, 0, sizeof *h);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && rd.status == QN_OK; i++)
         parts[i](&rd, h);

@@ -5,27 +5,27 @@ static qn_kv_place place(const qn_context *c, int index)
 {
     const qn_layer *l = &c->d->w.layers[index];
     const qn_layer_shape *s = &c->d->h.layers[index];
-    size_t k = qn__kv_bytes(c->kv, c->d->h.head_k), v = qn__kv_bytes(c->kv, c->d->h.head_v), at = l->kv_at * (k + v);
-    return (qn_kv_place){.k_off = at, .v_off = at + (size_t)s->n_kv_heads * k, .kv = c->kv, .n_heads = s->n_heads,
-                         .n_kv_heads = s->n_kv_heads, .head_k = c->d->h.head_k, .head_v = c->d->h.head_v};
+    size_t at = l->kv_at[c->kv];
+    return (qn_kv_place){.k_off = at, .v_off = at + (size_t)s->n_kv_heads * qn__kv_bytes(c->kv, s->head_k), .kv = c->kv,
+                         .n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads, .head_k = s->head_k, .head_v = s->head_v};
 }
 
 /* Rotate the part [at, at + n_rot) of each head; queries also take their temperature. */
 static void rotate(qn_context *c, const qn_layer *l, qn_rows x, int head, int at, bool queries)
 {
-    const qn_hparams *h = &c->d->h;
     const float *table = l->rope >= 0 ? c->tables[l->rope] : NULL, *scale = queries ? c->row_scale : NULL;
+    int n_rot = table ? c->rope[l->rope].n_rot : 0;
     if (table || scale)
-        c->dev->ops->rope(c->dev, x, head, at, table ? c->rope[l->rope].n_rot : 0, c->d->recipe->rope == QN_ROPE_NEOX, table,
-                          h->n_rot, scale);
+        c->dev->ops->rope(c->dev, x, head, at, n_rot, c->d->recipe->rope == QN_ROPE_NEOX, table, n_rot, scale);
 }
 
-/* att = softmax(q k^T) v over the sequence's pages, which take in this step's k and v first. */
+/* att = softmax(q k^T) v over the sequence's pages, which take in this step's k and v first, unless an earlier layer's serve. */
 static void look_back(qn_context *c, const qn_layer *l, int index, int n_runs, qn_rows q, qn_rows k, qn_rows v, qn_rows att)
 {
     const qn_hparams *h = &c->d->h;
     qn_kv_place at = place(c, index);
-    c->dev->ops->kv_store(c->dev, &at, k, v, c->runs, n_runs);
+    if (h->layers[index].kv_from == index)
+        c->dev->ops->kv_store(c->dev, &at, k, v, c->runs, n_runs);
     c->dev->ops->attention(c->dev, &at, q, att, c->runs, n_runs, l->window, c->d->recipe->bidirectional, h->attn_scale,
                            h->attn_softcap, l->sinks);
 }
@@ -35,26 +35,32 @@ static void attend(qn_context *c, const qn_layer *l, int index, int n_runs, qn_r
 {
     const qn_hparams *h = &c->d->h;
     const qn_device_ops *op = c->dev->ops;
-    int heads = h->layers[index].n_heads, n = in.rows, nq = heads * h->head_k;
-    bool wide = c->d->recipe->gate == QN_GATE_QUERY;
-    qn_rows q = qn__rows(c->q, n, nq), k = qn__rows(c->k, n, l->k.rows), v = qn__rows(c->v, n, l->v.rows);
+    const qn_layer_shape *s = &h->layers[index];
+    int heads = s->n_heads, n = in.rows, head = s->head_k;
+    bool wide = c->d->recipe->gate == QN_GATE_QUERY, own = s->kv_from == index, values = l->v.rows > 0;
+    qn_rows q = qn__rows(c->q, n, heads * head), k = qn__rows(c->k, n, l->k.rows), v = qn__rows(c->v, n, values ? l->v.rows : l->k.rows);
     qn_rows att = qn__rows(c->att, n, l->o.k), aux = qn__rows(c->aux, n, wide ? l->q.rows : heads);
-    op->linear(c->dev, in, (qn_linear[]){{&l->q, wide ? aux : q}, {&l->k, k}, {&l->v, v}}, 3);
+    op->linear(c->dev, in, (qn_linear[]){{&l->q, wide ? aux : q}, {&l->k, k}, {&l->v, v}}, !own ? 1 : values ? 3 : 2);
     if (wide) /* each head: query, gate */
-        op->take_heads(c->dev, aux, 2 * h->head_k, 0, q, h->head_k, 0, h->head_k, heads);
-    if (l->q_norm.w) {
+        op->take_heads(c->dev, aux, 2 * head, 0, q, head, 0, head, heads);
+    if (own && !values)
+        op->take_heads(c->dev, k, 0, 0, v, 0, 0, k.cols, 1);
+    if (l->q_norm.w)
         op->head_norm(c->dev, &l->q_norm, h->norm_eps, q);
+    if (l->k_norm.w)
         op->head_norm(c->dev, &l->k_norm, h->norm_eps, k);
-    }
-    rotate(c, l, q, h->head_k, 0, true);
-    rotate(c, l, k, h->head_k, 0, false);
+    if (own && c->d->recipe->value_norm)
+        op->head_norm(c->dev, &(qn_norm){.n = s->head_v}, h->norm_eps, v);
+    rotate(c, l, q, head, 0, true);
+    if (own)
+        rotate(c, l, k, head, 0, false);
     look_back(c, l, index, n_runs, q, k, v, att);
     if (wide) {
-        op->take_heads(c->dev, aux, 2 * h->head_k, h->head_k, q, h->head_k, 0, h->head_k, heads);
+        op->take_heads(c->dev, aux, 2 * head, head, q, head, 0, head, heads);
         op->gate(c->dev, att, q, 1);
     } else if (l->head_gate.rows > 0) {
         op->linear(c->dev, in, (qn_linear[]){{&l->head_gate, aux}}, 1);
-        op->gate(c->dev, att, aux, h->head_v);
+        op->gate(c->dev, att, aux, s->head_v);
     }
     op->linear(c->dev, att, (qn_linear[]){{&l->o, out}}, 1);
 }
@@ -145,6 +151,18 @@ static void feed_forward(qn_context *c, const qn_weight *gate, const qn_weight *
     op->linear(c->dev, u, (qn_linear[]){{down, out}}, 1);
 }
 
+/* The experts of each row of in. */
+static void choose(qn_context *c, const qn_layer *l, qn_rows in)
+{
+    const qn_hparams *h = &c->d->h;
+    qn_rows logits = qn__rows(c->logits_route, in.rows, h->n_experts);
+    qn_route_rule rule = {.kind = h->router, .normalise = h->router_normalises, .scale = h->router_scale,
+                          .bias = l->router_bias, .gain = l->expert_gain, .n_experts = h->n_experts, .n_used = h->n_used,
+                          .n_groups = h->n_groups, .n_groups_used = h->n_groups_used};
+    c->dev->ops->linear(c->dev, in, (qn_linear[]){{&l->router, logits}}, 1);
+    c->dev->ops->route(c->dev, &rule, logits, &c->routing);
+}
+
 /* out = sum of the chosen experts of in, and the shared one */
 static void experts(qn_context *c, const qn_layer *l, const qn_layer_shape *s, qn_rows in, qn_rows out)
 {
@@ -152,14 +170,9 @@ static void experts(qn_context *c, const qn_layer *l, const qn_layer_shape *s, q
     const qn_device_ops *op = c->dev->ops;
     int n = in.rows, slots = n * h->n_used, width = l->up_exps.k;
     bool gated = l->gate_exps.rows > 0, latent = l->latent_down.rows > 0;
-    qn_rows logits = qn__rows(c->logits_route, n, h->n_experts), gate = qn__rows(c->gate_exps, slots, l->up_exps.rows);
+    qn_rows gate = qn__rows(c->gate_exps, slots, l->up_exps.rows);
     qn_rows up = qn__rows(c->up_exps, slots, l->up_exps.rows), down = qn__rows(c->down_exps, slots, width);
     qn_rows small = qn__rows(c->latent, n, width), sum = latent ? qn__rows(c->latent + (size_t)n * (size_t)width, n, width) : out;
-    qn_route_rule rule = {.kind = h->router, .normalise = h->router_normalises, .scale = h->router_scale,
-                          .bias = l->router_bias, .n_experts = h->n_experts, .n_used = h->n_used, .n_groups = h->n_groups,
-                          .n_groups_used = h->n_groups_used};
-    op->linear(c->dev, in, (qn_linear[]){{&l->router, logits}}, 1);
-    op->route(c->dev, &rule, logits, &c->routing);
     if (latent)
         op->linear(c->dev, in, (qn_linear[]){{&l->latent_down, small}}, 1);
     op->expert_linear(c->dev, &c->routing, true, latent ? small : in, (qn_linear[]){{&l->up_exps, up}, {&l->gate_exps, gate}},
@@ -190,6 +203,33 @@ static qn_rows normed(qn_context *c, const qn_norm *n, qn_rows x, qn_rows y)
     return y;
 }
 
+/* out = norm(dense(in)) + norm(experts(norm(x))), chosen by norm(x): in is x normed for the dense part; its rows are reused. */
+static void experts_beside(qn_context *c, const qn_layer *l, const qn_layer_shape *s, qn_rows x, qn_rows in, qn_rows out)
+{
+    qn_rows other = qn__rows(c->shared, x.rows, x.cols);
+    feed_forward(c, &l->gate, &l->up, &l->down, 0, in, out);
+    (void)normed(c, &l->post_dense_norm, out, out);
+    choose(c, l, normed(c, &l->router_norm, x, in));
+    experts(c, l, s, normed(c, &l->experts_norm, x, in), other);
+    (void)normed(c, &l->post_experts_norm, other, other);
+    c->dev->ops->add(c->dev, out, other, 1);
+}
+
+/* x += norm(proj(act(gate(x)) * the tokens' embeddings for this layer)) */
+static void add_embedding(qn_context *c, const qn_layer *l, int index, qn_rows x, qn_rows res)
+{
+    const qn_device_ops *op = c->dev->ops;
+    int n = c->d->h.n_ple;
+    qn_rows gate = qn__rows(c->gate, x.rows, n), own = qn__rows(c->ple, x.rows, c->d->h.n_layers * n);
+    own.p += (size_t)index * (size_t)n;
+    own.cols = n;
+    op->linear(c->dev, x, (qn_linear[]){{&l->ple_gate, gate}}, 1);
+    op->activate(c->dev, c->d->recipe->ffn, 0, gate, own, own);
+    op->linear(c->dev, own, (qn_linear[]){{&l->ple_proj, res}}, 1);
+    (void)normed(c, &l->ple_norm, res, res);
+    op->add(c->dev, x, res, 1);
+}
+
 void qn__layer(qn_context *c, int index, int n_runs, qn_rows x)
 {
     const qn_layer *l = &c->d->w.layers[index];
@@ -212,13 +252,20 @@ void qn__layer(qn_context *c, int index, int n_runs, qn_rows x)
         if (!c->d->recipe->parallel) /* else the ffn reads what attention read, which is still in n */
             in = normed(c, &l->ffn_norm, x, n);
     }
-    if (s->experts)
+    if (s->experts && c->d->recipe->experts_norm) {
+        experts_beside(c, l, s, x, in, res);
+    } else if (s->experts) {
+        choose(c, l, in);
         experts(c, l, s, in, res);
-    else if (s->n_ff > 0)
+    } else if (s->n_ff > 0) {
         feed_forward(c, &l->gate, &l->up, &l->down, 0, in, res);
-    else
-        return;
-    (void)normed(c, &l->post_ffn_norm, res, res);
-    c->dev->ops->add(c->dev, x, res, scale);
-    (void)normed(c, &l->sum_ffn_norm, x, x);
+    }
+    if (s->experts || s->n_ff > 0) {
+        (void)normed(c, &l->post_ffn_norm, res, res);
+        c->dev->ops->add(c->dev, x, res, scale);
+        (void)normed(c, &l->sum_ffn_norm, x, x);
+    }
+    if (l->ple_gate.rows > 0)
+        add_embedding(c, l, index, x, res);
+    c->dev->ops->finish(c->dev, x, l->out_scale, 0);
 }

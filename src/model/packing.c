@@ -104,7 +104,8 @@ static void consider_layer(job *j, qn_layer *l)
                           &l->kv_a,        &l->k_b,         &l->v_b,         &l->in,        &l->z,           &l->alpha,
                           &l->beta,        &l->ba,          &l->ssm_out,     &l->gate,      &l->up,          &l->down,
                           &l->router,      &l->gate_exps,   &l->up_exps,     &l->down_exps, &l->gate_shared, &l->up_shared,
-                          &l->down_shared, &l->shared_gate, &l->latent_down, &l->latent_up};
+                          &l->down_shared, &l->shared_gate, &l->latent_down, &l->latent_up,
+                          &l->ple_gate,    &l->ple_proj};
     for (size_t i = 0; i < sizeof every / sizeof *every; i++)
         consider(j, every[i]);
 }
@@ -189,6 +190,7 @@ static qn_status make(const qn_decoder *d, int lanes, int n_threads, packed **ou
     for (size_t i = 0; i < n; i++)
         consider_layer(&j, &p->layers[i]);
     consider(&j, &p->view.w.output);
+    consider(&j, &p->view.w.ple_model_proj);
     qn_status s = j.status != QN_OK ? qn__fail_mem(err, "packed weights") : QN_OK;
     bool worth = s == QN_OK && j.n > 0 && j.bytes < qn__memory_available() / 8 * 7;
     if (worth)

@@ -64,6 +64,17 @@ typedef struct qn_recipe {
     qn_scale_rule logit_scale; /* what the key logit_scale does */
     double attn_softcap, final_softcap; /* when the key is missing */
     int wide_head_layers;     /* at this layer count attention scales by n_embd / n_heads instead of the head size */
+    double attn_scale;        /* when the key is missing; 0: 1 / sqrt(head size) */
+    bool window_heads;        /* windowed layers have heads, and turn parts of them, of a size of their own */
+    bool value_norm;          /* RMS norm of each head's values, without weights */
+    bool keys_as_values;      /* a layer without a value matrix takes its keys as they are before their norm */
+    bool shares_kv;           /* the last layers read the keys and values of the last one of their kind before them */
+    bool layer_embeddings;    /* each token has a further vector for each layer, which is gated by the stream and added to it */
+    bool out_scale;           /* a layer may end in multiplying the stream by a number */
+    qn_presence rope_factors; /* NEVER reads as MAYBE */
+    /* experts beside the layer's dense ffn, not instead of it; both read the stream. NULL: instead */
+    const char *experts_norm, *post_dense_norm, *post_experts_norm; /* before the experts; on each of the two results */
+    bool router_norm;         /* the router reads the stream, normed by weights of its own */
 } qn_recipe;
 
 /* NULL when unknown. */
@@ -78,15 +89,20 @@ typedef struct qn_layer_shape {
     qn_mixer mixer;
     bool windowed, experts;
     int n_heads, n_kv_heads, n_ff; /* n_ff 0: no ffn (of the dense kind) */
+    int head_k, head_v;
+    int kv_from;                   /* the layer whose keys and values it reads: itself, or an earlier one */
     float clamp, clamp_shared;     /* of the gated product, experts' and shared expert's; 0: none */
 } qn_layer_shape;
 
 enum { QN_MAX_LAYERS = 1024, QN_MAX_EXPERTS = 4096, QN_MAX_EXPERTS_USED = 64, QN_MAX_GROUPS = 256 };
 
 /* The numbers of one file. Ranges are checked: all are positive where that makes sense, and small enough that products
- * of three of them fit in 63 bits. n_heads, n_kv_heads and n_ff are the largest of any layer. */
+ * of three of them fit in 63 bits. n_heads, n_kv_heads and n_ff are the largest of any layer; head_k, head_v and
+ * n_rot are those of layers that see everything. */
 typedef struct qn_hparams {
     int n_layers, n_embd, n_heads, n_kv_heads, head_k, head_v, n_ff, n_rot;
+    int head_k_window, head_v_window, n_rot_window; /* of windowed layers */
+    int n_ple;                     /* values of a token's embedding for one layer, 0: none */
     int n_nextn;                   /* blocks behind the last layer that are not run */
     int32_t n_vocab, n_ctx_train;
     float norm_eps;

@@ -1,12 +1,12 @@
 /* weights.c - see weights.h. */
 #include "model/weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "kernels/dequant.h"
-#include "kernels/kernels.h"
 
 /* State of one binding. After the first failure everything is a no-op. */
 typedef struct binder {
@@ -171,7 +171,9 @@ static void bind_attention(binder *b, int i, const qn_layer_shape *s, qn_layer *
 {
     const qn_recipe *r = b->r;
     const qn_hparams *h = b->h;
-    int nq = s->n_heads * h->head_k, nk = s->n_kv_heads * h->head_k, nv = s->n_kv_heads * h->head_v;
+    bool own = s->kv_from == i;
+    qn_presence of_keys = own ? QN_ALWAYS : QN_MAYBE; /* files carry those of layers that read others', too */
+    int nq = s->n_heads * s->head_k, nk = s->n_kv_heads * s->head_k, nv = s->n_kv_heads * s->head_v;
     int wide = r->gate == QN_GATE_QUERY ? 2 * nq : nq; /* each head's query is followed by its gate */
     if (has(b, i, "attn_qkv")) { /* one matrix, queries first */
         int all = wide + nk + nv;
@@ -180,15 +182,19 @@ static void bind_attention(binder *b, int i, const qn_layer_shape *s, qn_layer *
         l->v = slice(b, i, "attn_qkv", h->n_embd, all, wide + nk, nv, QN_ALWAYS, r->qkv_bias);
     } else {
         l->q = matrix(b, i, "attn_q", h->n_embd, wide, QN_ALWAYS, r->qkv_bias);
-        l->k = matrix(b, i, "attn_k", h->n_embd, nk, QN_ALWAYS, r->qkv_bias);
-        l->v = matrix(b, i, "attn_v", h->n_embd, nv, QN_ALWAYS, r->qkv_bias);
+        l->k = matrix(b, i, "attn_k", h->n_embd, nk, of_keys, r->qkv_bias);
+        l->v = matrix(b, i, "attn_v", h->n_embd, nv, r->keys_as_values && nk == nv ? QN_MAYBE : of_keys, r->qkv_bias);
     }
-    l->o = matrix(b, i, "attn_output", s->n_heads * h->head_v, h->n_embd, QN_ALWAYS, r->out_bias);
+    l->o = matrix(b, i, "attn_output", s->n_heads * s->head_v, h->n_embd, QN_ALWAYS, r->out_bias);
     if (r->qk_norm != QN_QK_NONE) {
         bool full = r->qk_norm == QN_QK_FULL;
         qn_presence p = r->qk_norm_presence == QN_MAYBE ? QN_MAYBE : QN_ALWAYS;
-        l->q_norm = norm(b, i, "attn_q_norm", full ? nq : h->head_k, p);
-        l->k_norm = norm(b, i, "attn_k_norm", full ? nk : h->head_k, p);
+        l->q_norm = norm(b, i, "attn_q_norm", full ? nq : s->head_k, p);
+        l->k_norm = norm(b, i, "attn_k_norm", full ? nk : s->head_k, own ? p : QN_MAYBE);
+    }
+    if (!own) {
+        l->k = l->v = (qn_weight){0};
+        l->k_norm = (qn_norm){0};
     }
     if (r->gate == QN_GATE_HEAD)
         l->head_gate = matrix(b, i, "attn_gate", h->n_embd, s->n_heads, QN_MAYBE, QN_NEVER);
@@ -304,6 +310,23 @@ static void bind_ffn(binder *b, int i, const qn_layer_shape *s, qn_layer *l)
     l->down = matrix(b, i, "ffn_down", s->n_ff, h->n_embd, QN_ALWAYS, r->ffn_bias);
 }
 
+/* What experts beside a dense part have of their own. The router's norm ends in a division by sqrt(n_embd). */
+static void bind_beside(binder *b, int i, qn_layer *l)
+{
+    const qn_hparams *h = b->h;
+    l->experts_norm = norm(b, i, b->r->experts_norm, h->n_embd, QN_ALWAYS);
+    l->post_dense_norm = norm(b, i, b->r->post_dense_norm, h->n_embd, QN_ALWAYS);
+    l->post_experts_norm = norm(b, i, b->r->post_experts_norm, h->n_embd, QN_ALWAYS);
+    l->expert_gain = named(b, i, "ffn_down_exps", "scale", h->n_experts, 1, QN_MAYBE);
+    const float *v = b->r->router_norm ? named(b, i, "ffn_gate_inp", "scale", h->n_embd, 1, QN_ALWAYS) : NULL;
+    float *w = v ? qn__arena_alloc(&b->w->arena, (size_t)h->n_embd * sizeof *w) : NULL;
+    if (v && !w)
+        b->status = qn__fail_mem(b->err, b->name);
+    for (int n = 0; w && n < h->n_embd; n++)
+        w[n] = (float)((double)v[n] / sqrt(h->n_embd));
+    l->router_norm = (qn_norm){.w = w, .n = h->n_embd};
+}
+
 static void bind_experts(binder *b, int i, qn_layer *l)
 {
     const qn_recipe *r = b->r;
@@ -338,12 +361,12 @@ static void bind_experts(binder *b, int i, qn_layer *l)
     }
 }
 
-static const float *factors(binder *b, const char *what)
+static const float *factors(binder *b, const char *what, qn_presence presence)
 {
     (void)layer_name(b, -1, what, "weight");
-    const float *f = b->r->rope != QN_ROPE_NONE ? vector(b, b->h->n_rot / 2, QN_MAYBE) : NULL;
+    const float *f = b->r->rope != QN_ROPE_NONE ? vector(b, b->h->n_rot / 2, presence) : NULL;
     for (int i = 0; f && i < b->h->n_rot / 2; i++)
-        if (!(f[i] > 1e-6f && f[i] < 1e9f)) {
+        if (!(f[i] > 1e-6f && f[i] < 1e31f)) { /* 1e30 is how files say that a pair does not turn */
             b->status = qn__fail(b->err, QN_EFORMAT, b->name, "factor %d is %g; it must be positive", i, (double)f[i]);
             return NULL;
         }
@@ -372,9 +395,42 @@ static void bind_ends(binder *b)
         w->output_norm = norm(b, -1, "output_norm", h->n_embd, QN_ALWAYS);
         w->output = has(b, -1, "output") ? matrix(b, -1, "output", h->n_embd, h->n_vocab, QN_ALWAYS, QN_MAYBE) : w->embed;
     }
-    w->rope_factors = factors(b, "rope_freqs");
-    w->rope_factors_long = factors(b, "rope_factors_long");
-    w->rope_factors_short = factors(b, "rope_factors_short");
+    w->rope_factors = factors(b, "rope_freqs", r->rope_factors == QN_ALWAYS ? QN_ALWAYS : QN_MAYBE);
+    w->rope_factors_long = factors(b, "rope_factors_long", QN_MAYBE);
+    w->rope_factors_short = factors(b, "rope_factors_short", QN_MAYBE);
+    if (h->n_ple > 0) {
+        w->ple_embed = matrix(b, -1, "per_layer_token_embd", h->n_layers * h->n_ple, h->n_vocab, QN_ALWAYS, QN_NEVER);
+        w->ple_model_proj = matrix(b, -1, "per_layer_model_proj", h->n_embd, h->n_layers * h->n_ple, QN_ALWAYS, QN_NEVER);
+        w->ple_proj_norm = norm(b, -1, "per_layer_proj_norm", h->n_ple, QN_ALWAYS);
+    }
+}
+
+/* Where layer i's keys and values lie in a page: behind the layers' before it, or where the layer has them that it reads. */
+static void place_kv(qn_weights *w, int i, const qn_layer_shape *s, qn_layer *l)
+{
+    for (int kv = 0; kv < QN__KV__COUNT; kv++)
+        if (s->kv_from == i) {
+            l->kv_at[kv] = w->kv_bytes[kv];
+            w->kv_bytes[kv] += (size_t)s->n_kv_heads * (qn__kv_bytes((qn_kv)kv, s->head_k) + qn__kv_bytes((qn_kv)kv, s->head_v));
+        } else {
+            l->kv_at[kv] = w->layers[s->kv_from].kv_at[kv];
+        }
+}
+
+/* What comes behind the ffn. */
+static void bind_end(binder *b, int i, qn_layer *l)
+{
+    const qn_hparams *h = b->h;
+    if (h->n_ple > 0) {
+        l->ple_gate = matrix(b, i, "inp_gate", h->n_embd, h->n_ple, QN_ALWAYS, QN_NEVER);
+        l->ple_proj = matrix(b, i, "proj", h->n_ple, h->n_embd, QN_ALWAYS, QN_NEVER);
+        l->ple_norm = norm(b, i, "post_norm", h->n_embd, QN_ALWAYS);
+    }
+    const float *scale = b->r->out_scale ? named(b, i, "layer_output_scale", "weight", 1, 1, QN_MAYBE) : NULL;
+    if (scale && !isfinite(*scale))
+        b->status = qn__fail(b->err, QN_EFORMAT, b->name, "is not a finite number");
+    else if (scale)
+        l->out_scale = *scale;
 }
 
 static void bind_layer(binder *b, int i, qn_layer *l)
@@ -383,7 +439,7 @@ static void bind_layer(binder *b, int i, qn_layer *l)
     const qn_hparams *h = b->h;
     const qn_layer_shape *s = &h->layers[i];
     bool full_rope = !r->rope_windowed_only || s->windowed || i < h->n_dense;
-    *l = (qn_layer){.window = s->windowed ? h->window : 0};
+    *l = (qn_layer){.window = s->windowed ? h->window : 0, .out_scale = 1};
     l->rope = r->rope == QN_ROPE_NONE || !full_rope ? -1 : s->windowed;
     l->attn_norm = norm(b, i, r->attn_norm, h->n_embd, QN_ALWAYS);
     l->post_attn_norm = norm(b, i, r->post_attn_norm, h->n_embd, QN_ALWAYS);
@@ -397,14 +453,15 @@ static void bind_layer(binder *b, int i, qn_layer *l)
     case QN_MIX_MAMBA2: case QN_MIX_DELTA: bind_recurrent(b, i, s, l); break;
     case QN_MIX_NONE: break;
     }
-    if (s->mixer == QN_MIX_ATTENTION || s->mixer == QN_MIX_LATENT) {
-        l->kv_at = b->w->kv_heads;
-        b->w->kv_heads += (size_t)s->n_kv_heads;
-    }
+    if (s->mixer == QN_MIX_ATTENTION || s->mixer == QN_MIX_LATENT)
+        place_kv(b->w, i, s, l);
     if (s->experts)
         bind_experts(b, i, l);
-    else if (s->n_ff > 0)
+    if (s->experts && r->experts_norm)
+        bind_beside(b, i, l);
+    if (s->n_ff > 0 && (!s->experts || r->experts_norm))
         bind_ffn(b, i, s, l);
+    bind_end(b, i, l);
 }
 
 static void bind_all(binder *b)

@@ -3,6 +3,7 @@
 #define QN_MODEL_WEIGHTS_H
 
 #include "base/mem.h"
+#include "kernels/kernels.h"
 #include "model/recipe.h"
 #include "model/rope.h"
 
@@ -32,7 +33,7 @@ typedef struct qn_layer {
     const float *sinks;
     int32_t window;           /* 0: sees everything */
     int rope;                 /* 0: the model's, 1: the windowed variant, -1: none */
-    size_t kv_at;             /* KV heads of the layers before this one: where it starts in a page */
+    size_t kv_at[QN__KV__COUNT]; /* bytes: where its keys, and behind them its values, start in a page of that type */
     /* latent attention: q = q_b(norm(q_a(x))) when q_a is there; k_b: heads x [kv_lora x nope], v_b: heads x [v x kv_lora] */
     qn_weight q_a, kv_a, k_b, v_b;
     qn_weight kv_b; /* the older layout's matrix, from which k_b and v_b were made */
@@ -48,6 +49,12 @@ typedef struct qn_layer {
     qn_weight router, gate_exps, up_exps, down_exps, gate_shared, up_shared, down_shared, shared_gate;
     qn_weight latent_down, latent_up;
     const float *router_bias; /* added for the choice only */
+    const float *expert_gain; /* of each expert's result, or NULL */
+    qn_norm router_norm, experts_norm, post_dense_norm, post_experts_norm;
+    /* the token's embedding for this layer: x += norm(proj(act(gate(x)) * embedding)) */
+    qn_weight ple_gate, ple_proj;
+    qn_norm ple_norm;
+    float out_scale;          /* of the stream at the layer's end; 1: nothing */
 } qn_layer;
 
 typedef struct qn_weights {
@@ -56,10 +63,12 @@ typedef struct qn_weights {
     const float *token_type;  /* [n_token_types][n_embd], or NULL: of the segments that a text has */
     int n_token_types;
     qn_norm embed_norm, output_norm;
+    qn_weight ple_embed, ple_model_proj; /* embeddings for all layers, layer after layer: by token, and made of its embedding */
+    qn_norm ple_proj_norm;
     qn_layer *layers;
     const float *rope_factors, *rope_factors_long, *rope_factors_short; /* n_rot/2, or NULL */
     uint64_t n_params;
-    size_t kv_heads;          /* in all layers */
+    size_t kv_bytes[QN__KV__COUNT]; /* of a page of that type */
     size_t state_floats;      /* of a sequence's recurrent state in all layers */
     qn_arena arena; /* layers and everything small that was converted to float */
 } qn_weights;

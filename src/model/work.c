@@ -37,7 +37,8 @@ static void layer(tally *t, const qn_hparams *h, const qn_layer *l)
                                 &l->q_a,       &l->kv_a,        &l->k_b,         &l->v_b,         &l->in,
                                 &l->z,         &l->alpha,       &l->beta,        &l->ba,          &l->ssm_out,
                                 &l->gate,      &l->up,          &l->down,        &l->router,      &l->gate_shared,
-                                &l->up_shared, &l->down_shared, &l->shared_gate, &l->latent_down, &l->latent_up};
+                                &l->up_shared, &l->down_shared, &l->shared_gate, &l->latent_down, &l->latent_up,
+                                &l->ple_gate,  &l->ple_proj};
     const qn_weight *experts[] = {&l->gate_exps, &l->up_exps, &l->down_exps};
     for (size_t i = 0; i < sizeof every / sizeof *every; i++)
         all(t, every[i]);
@@ -60,12 +61,13 @@ void qn__decoder_work(const qn_decoder *d, qn_kv kv, int n_seqs, int n_tokens, i
         if (s->mixer != QN_MIX_ATTENTION && s->mixer != QN_MIX_LATENT)
             continue;
         double seen = l->window > 0 && l->window < depth ? l->window : depth;
-        double head = (double)(qn__kv_bytes(kv, h->head_k) + qn__kv_bytes(kv, h->head_v)) / QN_PAGE_TOKENS;
+        double head = (double)(qn__kv_bytes(kv, s->head_k) + qn__kv_bytes(kv, s->head_v)) / QN_PAGE_TOKENS;
         out->bytes += n_seqs * seen * s->n_kv_heads * head;
         double own = (n_tokens + 1) / 2.0, most = l->window > 0 && l->window < depth + own ? l->window : depth + own;
-        out->attention_ops += 2 * t.tokens * most * s->n_heads * (h->head_k + h->head_v);
+        out->attention_ops += 2 * t.tokens * most * s->n_heads * (s->head_k + s->head_v);
     }
     count(&t, &w->output, 1, 1, n_seqs);
+    all(&t, &w->ple_model_proj);
     if (depth > 0)
         out->bytes += (double)n_seqs * (double)w->state_floats * 4;
 }
