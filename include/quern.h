@@ -731,6 +731,24 @@ QN_API qn_status qn_ledger_report(const char *path, int64_t run, char **report_j
 QN_API qn_status qn_ledger_samples(const char *path, int64_t run, bool (*see)(void *arg, const char *sample_json), void *arg, qn_err *err);
 QN_API qn_status qn_ledger_remove(const char *path, int64_t run, qn_err *err);
 
+/* The context cliff: how long may a text be until a model no longer finds in it what it is asked for? */
+typedef struct qn_audit_options {
+    qn_probe_options probe;
+    int32_t min_length, max_length; /* tokens of a prompt; 0: 256, and what the context holds (of a server: 8192) */
+    int32_t depths;      /* places in a text at which what is asked for may stand; 0: 5, at most 9 */
+    int32_t samples;     /* texts for each kind at a length before it is decided (four times as many where it is close); 0: 2 */
+    const char *kinds;   /* "plain,needle,several,last-write,variable,caller,tool-result,instruction" or some of them; NULL: all */
+    const char *fillers; /* "python,c,go,javascript,rust,java,log,prose" or some; NULL: all */
+    int32_t max_tokens;  /* of an answer; 0: 128 */
+    int64_t rescore;     /* judge the answers of this run of the ledger again and ask nothing; 0: no */
+} qn_audit_options;
+QN_API void qn_audit_options_init(qn_audit_options *o);
+/* Questions whose answer stands in the text, over texts of more and more tokens, then in between; without the text (what guessing gets)
+ * and with what is asked for left out (then "not there" is right). Report as JSON: for each kind a cliff with a 95 % interval, or
+ * that there is none up to a length, or that the shortest was too much. Samples lie in the ledger; the same call takes an ended run up
+ * again. Errors: QN_EINVAL, QN_ECONTEXT, QN_EIO, QN_ECANCELLED, and those of the model. */
+QN_API qn_status qn_audit(const qn_audit_options *o, char **report_json, qn_err *err);
+
 /* ---- converting ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_convert_type {

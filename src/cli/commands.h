@@ -21,5 +21,6 @@ extern const cli_command cli_cmd_cache;
 extern const cli_command cli_cmd_eval;
 extern const cli_command cli_cmd_inspect;
 extern const cli_command cli_cmd_ledger;
+extern const cli_command cli_cmd_audit;
 
 #endif

@@ -27,6 +27,7 @@ static const cli_command *const commands[] = {
     &cli_cmd_eval,
     &cli_cmd_inspect,
     &cli_cmd_ledger,
+    &cli_cmd_audit,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -259,3 +259,52 @@ qn_status qn__ledger_each(qn_ledger *l, int64_t run, bool (*each)(void *arg, con
     (void)sqlite3_finalize(s);
     return st;
 }
+
+qn_status qn__ledger_read(qn_ledger *l, int64_t run, bool (*each)(void *arg, const char *item, int seq, const char *outcome, const json_t *data),
+                          void *arg, qn_err *err)
+{
+    sqlite3_stmt *s;
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "SELECT item, seq, outcome, data FROM sample WHERE run=%lld ORDER BY item, seq", (long long)run);
+    qn_status st = prepare(l, sql, NULL, 0, &s, err);
+    int rc = SQLITE_DONE;
+    bool on = true;
+    while (!st && on && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(s, 3);
+        json_t *data = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+        if (data)
+            on = each(arg, (const char *)sqlite3_column_text(s, 0), sqlite3_column_int(s, 1), (const char *)sqlite3_column_text(s, 2), data);
+        else
+            st = qn__fail(err, QN_EFORMAT, l->path, "sample %s of run %lld cannot be read", sqlite3_column_text(s, 0), (long long)run);
+        json_decref(data);
+    }
+    if (!st && on && rc != SQLITE_DONE)
+        st = fail(l, "cannot be read", err);
+    (void)sqlite3_finalize(s);
+    return st;
+}
+
+qn_status qn__ledger_run(qn_ledger *l, int64_t run, json_t **out, qn_err *err)
+{
+    sqlite3_stmt *s;
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "SELECT kind, key, model, fingerprint, machine FROM run WHERE id=%lld", (long long)run);
+    qn_status st = prepare(l, sql, NULL, 0, &s, err);
+    if (!st && sqlite3_step(s) != SQLITE_ROW)
+        st = qn__fail(err, QN_EINVAL, l->path, "has no run %lld", (long long)run);
+    if (!st) {
+        const char *text[5];
+        for (int i = 0; i < 5; i++)
+            text[i] = (const char *)sqlite3_column_text(s, i) ? (const char *)sqlite3_column_text(s, i) : "";
+        json_t *key = json_loads(text[1], JSON_DECODE_ANY, NULL);
+        json_t *machine = json_loads(text[4], JSON_DECODE_ANY, NULL);
+        json_t *o = key ? json_pack("{s:s, s:o, s:s, s:s, s:o}", "kind", text[0], "key", key, "model", text[2], "fingerprint", text[3], "machine",
+                                    machine ? machine : json_null()) : NULL;
+        if (!o)
+            st = qn__fail(err, QN_EFORMAT, l->path, "run %lld cannot be read", (long long)run);
+        else
+            *out = o;
+    }
+    (void)sqlite3_finalize(s);
+    return st;
+}

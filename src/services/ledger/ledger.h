@@ -38,6 +38,11 @@ void qn__ledger_leave(qn_ledger *l, int64_t run);
 /* Every sample of a run in order of (item, seq); each returns false to end. */
 qn_status qn__ledger_each(qn_ledger *l, int64_t run, bool (*each)(void *arg, const char *item, int seq, const char *outcome, bool passed),
                           void *arg, qn_err *err);
+/* The same with each sample's data (borrowed). */
+qn_status qn__ledger_read(qn_ledger *l, int64_t run, bool (*each)(void *arg, const char *item, int seq, const char *outcome, const json_t *data),
+                          void *arg, qn_err *err);
+/* {"kind", "key" (as an object), "model", "fingerprint", "machine" (likewise)} of a run. Errors: QN_EINVAL (no such run), QN_EFORMAT. */
+qn_status qn__ledger_run(qn_ledger *l, int64_t run, json_t **out, qn_err *err);
 
 /* For looking back (ledger_api.c): the database that other functions of this floor read. */
 struct sqlite3;
