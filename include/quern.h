@@ -714,6 +714,25 @@ QN_API void qn_inspect_options_init(qn_inspect_options *o);
  * encoder), QN_EINVAL, QN_ECANCELLED, and those of opening a model or of a server. */
 QN_API qn_status qn_inspect(const qn_inspect_options *o, char **report_json, qn_err *err);
 
+typedef struct qn_compare_options {
+    const char *const *subjects; /* each "embedded", the path of a GGUF, or URL#MODEL for an OpenAI-compatible server; 2 to 16 */
+    size_t n_subjects;
+    const char *suite;       /* a Markdown file of questions and checks; NULL: none, then `quants` */
+    bool quants;             /* the subjects are quantisations of one model, the first is the reference: sizes, speeds, divergence */
+    const char *text;        /* for `quants`: a file to read; NULL: a small one of ours */
+    int32_t text_tokens;     /* of it; 0: 1024 */
+    int32_t runs;            /* of each question; 0: 3. The first is as it is written, the others say the same in other words */
+    bool verbatim;           /* all are as it is written */
+    int32_t max_tokens;      /* of an answer; 0: what the suite says, else 512 */
+    qn_probe_options probe;  /* of all: engine, key, ledger, seed; model and endpoint are not used */
+} qn_compare_options;
+QN_API void qn_compare_options_init(qn_compare_options *o);
+/* Ask everybody the same, one after another, at temperature 0, and judge the answers: what was right every time, by luck or never,
+ * and whether a difference between two is more than chance. Every answer lies in the ledger; the same call takes an ended run up again.
+ * Errors: QN_EFORMAT (suite: where names file and line; or an example answer in it that its check misjudges), QN_EUNSUPPORTED (no
+ * sandbox), QN_EINVAL (quantisations of different models), QN_EIO, QN_ECANCELLED, and those of the models. */
+QN_API qn_status qn_compare(const qn_compare_options *o, char **report_json, qn_err *err);
+
 /* ---- the ledger ------------------------------------------------------------------------------------------------ */
 
 /* What probes kept. path NULL: $XDG_DATA_HOME/quern/ledger.db. Errors of all: QN_EIO, QN_EFORMAT (no ledger), QN_EINVAL (no such
