@@ -66,7 +66,11 @@ static void attend(qn_context *c, const qn_layer *l, int index, int n_runs, qn_r
 }
 
 /* Latent attention in its absorbed form (DeepSeek-V2, section 2.1.2): the cache holds one head, [compressed | rotated] as key
- * and [compressed] as value; a query is carried into the compressed space, a result out of it. */
+ * and [compressed] as value; a query is carried into the compressed space, a result out of it.
+ * The value repeats a part of the key, at 47 % of the page. It is not read out of it: keys lie transposed, positions across
+ * lanes, values do not (kernels.h), and sums over positions must not cross lanes. Turning the key round for each page and tile
+ * would cost, by count, about a fourth of a page's sums with eight queries, which is what a thread has when it decodes; and
+ * the page would be floats in a buffer where it is now read as it lies. */
 static void attend_latent(qn_context *c, const qn_layer *l, int index, int n_runs, qn_rows in, qn_rows out)
 {
     const qn_hparams *h = &c->d->h;

@@ -16,6 +16,8 @@
 #include "base/mem.h"
 #include "model/decoder.h"
 
+#include "../golden/gemma4_model.h"
+
 enum { MUTATIONS = 10000 };
 
 static uint64_t next(uint64_t *s)
@@ -125,6 +127,30 @@ static void mutate(unsigned char *p, size_t *n, size_t header, uint64_t *seed)
     }
 }
 
+/* How many of `count` mutants of a file ran. */
+static int mutants_of(const char *path, int count, uint64_t *seed)
+{
+    char *data;
+    size_t n;
+    qn_gguf *g;
+    int ran = 0;
+    assert_int_equal(qn__read_file(path, 1 << 24, &data, &n, NULL), QN_OK);
+    assert_int_equal(qn__gguf_open_memory(data, n, path, &g, NULL), QN_OK);
+    size_t header = (size_t)qn__gguf_tensor(g, 0)->offset;
+    qn__gguf_close(g);
+    assert_int_equal(try_file((unsigned char *)data, n), 1); /* the harness sees an accepted file as such */
+    unsigned char *copy = malloc(n);
+    for (int i = 0; i < count; i++) {
+        size_t m = n;
+        memcpy(copy, data, n);
+        mutate(copy, &m, header, seed);
+        ran += try_file(copy, m);
+    }
+    free(copy);
+    qn_free(data);
+    return ran;
+}
+
 static void mutants(void **state)
 {
     (void)state;
@@ -132,27 +158,19 @@ static void mutants(void **state)
     uint64_t seed = 42;
     int ran = 0, total = 0;
     assert_int_equal(glob("tests/data/models/*.gguf", 0, NULL, &files), 0);
-    for (size_t f = 0; f < files.gl_pathc; f++) {
-        const char *path = files.gl_pathv[f];
-        char *data;
-        size_t n;
-        qn_gguf *g;
-        assert_int_equal(qn__read_file(path, 1 << 24, &data, &n, NULL), QN_OK);
-        assert_int_equal(qn__gguf_open_memory(data, n, path, &g, NULL), QN_OK);
-        size_t header = (size_t)qn__gguf_tensor(g, 0)->offset;
-        qn__gguf_close(g);
-        assert_int_equal(try_file((unsigned char *)data, n), 1); /* the harness sees an accepted file as such */
-        unsigned char *copy = malloc(n);
-        for (int i = 0; i < MUTATIONS / (int)files.gl_pathc + 1; i++, total++) {
-            size_t m = n;
-            memcpy(copy, data, n);
-            mutate(copy, &m, header, &seed);
-            ran += try_file(copy, m);
-        }
-        free(copy);
-        free(data);
-    }
+    int each = MUTATIONS / (int)(files.gl_pathc + G4_VARIANTS) + 1;
+    for (size_t f = 0; f < files.gl_pathc; f++, total += each)
+        ran += mutants_of(files.gl_pathv[f], each, &seed);
     globfree(&files);
+    for (size_t i = 0; i < G4_VARIANTS; i++, total += each) { /* arrays per layer, layers that read others' keys */
+        char path[] = "/tmp/quern-gemma4-XXXXXX";
+        assert_true(close(mkstemp(path)) == 0);
+        g4_make(&g4_variants[i]);
+        assert_int_equal(g4_save(path, &g4_variants[i], NULL), QN_OK);
+        ran += mutants_of(path, each, &seed);
+        (void)unlink(path);
+    }
+    g4_forget();
     printf("figure: %d mutated model files: %d refused with a sentence, %d harmless and run\n", total, total - ran,
            ran);
     assert_true(ran > 0 && ran < total);
