@@ -75,7 +75,7 @@ APITESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/api/test_*.c)
 ANOMALY  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/anomaly/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-SCRIPTED := $(wildcard tests/cli/*.sh)
+SCRIPTED := $(wildcard tests/cli/*.sh tests/web/*.sh)
 
 .PHONY: all run test unit golden kernels-test anomaly asan ubsan tsan fuzz bench layers format install uninstall clean help deps tests
 

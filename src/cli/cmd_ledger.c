@@ -1,5 +1,6 @@
 /* cmd_ledger.c - looking back at what probes kept: list runs, show one, write its page again, remove it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -67,6 +68,18 @@ static int show(const ledger_options *o, int64_t run, bool page)
     return rc;
 }
 
+/* The page of a report that --json printed. */
+static int page_of_file(const ledger_options *o, const char *path)
+{
+    char *report = NULL;
+    size_t n = 0;
+    int rc = cli_read(path, &report, &n);
+    if (rc == CLI_OK)
+        rc = cli_report_files(&o->report, report);
+    free(report);
+    return rc;
+}
+
 static int ledger(const cli_command *c, int argc, char **argv)
 {
     ledger_options o = {0};
@@ -85,12 +98,15 @@ static int ledger(const cli_command *c, int argc, char **argv)
         const char *near = cli_nearest(what, words, 4);
         return near ? cli_usage(c, "'%s' is none of ls, show, page and rm; did you mean %s?", what, near) : cli_usage(c, "'%s' is none of ls, show, page and rm", what);
     }
+    const bool page = strcmp(what, "page") == 0;
+    if (page && !o.report.html && !o.report.markdown)
+        return cli_usage(c, "page needs --html FILE or --markdown FILE");
+    if (page && operands[1] && strlen(operands[1]) > 5 && strcmp(operands[1] + strlen(operands[1]) - 5, ".json") == 0)
+        return page_of_file(&o, operands[1]);
     if (!operands[1] || !cli_number(operands[1], strlen(operands[1]), 1, INT64_MAX, &run))
         return cli_usage(c, "%s needs the number of a run, as quern ledger ls shows it", what);
-    if (strcmp(what, "page") == 0 && !o.report.html && !o.report.markdown)
-        return cli_usage(c, "page needs --html FILE or --markdown FILE");
     if (strcmp(what, "rm") != 0)
-        return show(&o, run, strcmp(what, "page") == 0);
+        return show(&o, run, page);
     qn_err err;
     return qn_ledger_remove(o.ledger, run, &err) == QN_OK ? CLI_OK : cli_fail(&err);
 }
@@ -103,9 +119,9 @@ static const cli_option options[] = {
 
 const cli_command cli_cmd_ledger = {
     .name = "ledger",
-    .usage = "ls | show RUN [--samples] | page RUN --html FILE | rm RUN",
+    .usage = "ls | show RUN [--samples] | page RUN|REPORT.json --html FILE | rm RUN",
     .summary = "Look back at what was measured: list runs, show one, write its page again.",
-    .details = "Every run of quern eval, inspect and the other probes is kept, with every answer. Runs that were not finished have samples and no report.",
+    .details = "Every run of quern eval, inspect and the other probes is kept, with every answer. Runs that were not finished have samples and no report. A page can also be made of a file that --json wrote.",
     .min_operands = 1,
     .max_operands = 2,
     .options = options,

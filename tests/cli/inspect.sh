@@ -24,6 +24,10 @@ run ledger show 1 --ledger "$L"; want_rc 0; no_err; want_out '^Inspection of emb
 run ledger show 2 --ledger "$L" --json; want_rc 0; want_out '"kind": ?"inspect"'
 run ledger show 1 --samples --ledger "$L"; want_rc 0; want_out '"item":"cold"'
 run ledger page 1 --ledger "$L" --html "$T/b.html"; want_rc 0; no_out; want_same "$T/a.html" "$T/b.html"
+run ledger show 2 --ledger "$L" --json; cp "$T/out" "$T/r.json"
+run ledger page "$T/r.json" --html "$T/d.html"; want_rc 0; no_out; want "no page of a file" grep -q '^</html>' "$T/d.html"
+echo '{"kind":"nothing"}' >"$T/r.json"; run ledger page "$T/r.json" --html "$T/e.html"; want_rc 1; want_sentence; want_err nothing
+want "half a page" [ ! -e "$T/e.html" ]
 run ledger page 1 --ledger "$L"; want_rc 2; want_sentence; want_err '--html'
 run ledger page 1 --ledger "$L" --html "$T/no/such/b.html"; want_rc 1; want_sentence
 run ledger rm 1 --ledger "$L"; want_rc 0; no_out

@@ -166,10 +166,38 @@ static void test_block(void **state)
     qn__suite_close(s);
 }
 
+/* What is no suite, or one that is not supported, is said as that: also where the file holds what JSON has not. */
+static void test_refused(void **state)
+{
+    (void)state;
+    char path[64];
+    static const struct {
+        const char *text, *says;
+    } files[] = {
+        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"plus_input\":[[\"\\u0000\"]]}\n", "MBPP+ is not supported"},
+        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"plus_input\":[]}\n{\"plus_input\":[-Infinity]}\n", "MBPP+ is not supported"},
+        {"# A note\n", "a suite is a file of JSON"},
+        {"[1, 2", "a suite is a file of JSON"},
+        {"{\"prompt\":\"a\\u0000b\",\"test\":\"t\",\"entry_point\":\"f\"}\n", "fits no format"},
+    };
+    (void)snprintf(path, sizeof path, "/tmp/quern-suite-%p", (void *)path);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        qn_suite *suite = NULL;
+        qn_err err = {0};
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        (void)fputs(files[i].text, f);
+        (void)fclose(f);
+        assert_int_not_equal(qn__suite_open(path, &suite, &err), QN_OK);
+        assert_non_null(strstr(err.what, files[i].says));
+    }
+    (void)remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_extract), cmocka_unit_test(test_block), cmocka_unit_test(test_humaneval), cmocka_unit_test(test_plus),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_extract), cmocka_unit_test(test_block), cmocka_unit_test(test_humaneval), cmocka_unit_test(test_plus),
         cmocka_unit_test(test_mbpp), cmocka_unit_test(test_sanitized), cmocka_unit_test(test_infilling), cmocka_unit_test(test_languages)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     qn__sandbox_close(box);

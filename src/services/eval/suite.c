@@ -63,7 +63,19 @@ static qn_status inflate_all(const char *path, const char *in, size_t n, char **
     return *out ? QN_OK : qn__fail_mem(err, path);
 }
 
-/* An array, or one object a line. Integers beyond 64 bits, which some tests' inputs have, become reals here: who needs those inputs
+/* HumanEval+ is told from it by its "test". */
+static bool is_mbpp_plus(const json_t *r)
+{
+    return json_is_array(json_object_get(r, "plus_input")) && json_object_get(r, "test") == NULL;
+}
+
+static qn_status no_mbpp_plus(const char *path, size_t record, qn_err *err)
+{
+    return qn__fail(err, QN_EUNSUPPORTED, path, "record %zu: MBPP+ is not supported: its inputs need types that JSON does not hold; use MBPP", record);
+}
+
+/* An array, or one object a line. Texts may hold NUL (some tests' inputs do); where one does that is used as text, text_of has none.
+ * Integers beyond 64 bits, which some tests' inputs have, become reals here: who needs those inputs
  * takes them from the line itself. */
 static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
 {
@@ -72,8 +84,8 @@ static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
     json_error_t e;
     size_t first = strspn(text, " \t\r\n"), line = 1;
     if (first < n && text[first] == '[') {
-        s->records = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-        return s->records ? QN_OK : qn__fail(err, QN_EFORMAT, path, "line %d: %s", e.line, e.text);
+        s->records = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+        return s->records ? QN_OK : qn__fail(err, QN_EFORMAT, path, "line %d: %s; a suite is a file of JSON, as its authors publish it (.jsonl, .json, also .gz)", e.line, e.text);
     }
     json_t *all = s->records = json_array();
     if (!all)
@@ -83,11 +95,13 @@ static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
         size_t len = end ? (size_t)(end - text) - i : n - i;
         if (strspn(text + i, " \t\r") < len) {
             size_t k = json_array_size(all);
-            json_t *r = json_loadb(text + i, len, 0, &e);
+            json_t *r = json_loadb(text + i, len, JSON_ALLOW_NUL, &e);
             if (!r)
-                r = json_loadb(text + i, len, JSON_DECODE_INT_AS_REAL, &e);
+                r = json_loadb(text + i, len, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &e);
+            if (!r && k > 0 && is_mbpp_plus(json_array_get(all, 0))) /* it holds numbers that are none, too */
+                return no_mbpp_plus(path, k + 1, err);
             if (!r)
-                return qn__fail(err, QN_EFORMAT, path, "line %zu: %s", line, e.text);
+                return qn__fail(err, QN_EFORMAT, path, "line %zu: %s; a suite is a file of JSON, as its authors publish it (.jsonl, .json, also .gz)", line, e.text);
             if (json_array_append_new(all, r) || !qn__grow((void **)&s->lines, &cap, k + 1, sizeof *s->lines))
                 return qn__fail_mem(err, path);
             s->lines[k] = (qn_slice){text + i, len};
@@ -99,7 +113,9 @@ static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
 
 static const char *text_of(const json_t *r, const char *key)
 {
-    return json_string_value(json_object_get(r, key));
+    const json_t *v = json_object_get(r, key);
+    const char *text = json_string_value(v);
+    return text && strlen(text) == json_string_length(v) ? text : NULL;
 }
 
 static bool kind_of(const json_t *r, qn_suite_kind *kind)
@@ -232,8 +248,7 @@ static qn_status make_problems(qn_suite *s, const char *path, qn_err *err)
         qn_suite_kind kind;
         if (!kind_of(r, &kind)) {
             if (json_is_array(json_object_get(r, "plus_input")))
-                return qn__fail(err, QN_EUNSUPPORTED, path, "record %zu: MBPP+ is not supported: its inputs need types that JSON does "
-                                                            "not hold; use MBPP", i + 1);
+                return no_mbpp_plus(path, i + 1, err);
             return qn__fail(err, QN_EFORMAT, path, "record %zu fits no format that quern reads (HumanEval, HumanEval+, infilling, MBPP, "
                                                    "MultiPL-E, DS-1000)", i + 1);
         }

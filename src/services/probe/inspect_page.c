@@ -350,7 +350,7 @@ qn_status qn__page_of_inspect(qn_page *p, const json_t *r, qn_err *err)
     const json_t *run = middle(qn__page_at(r, json_object_get(r, "remote") ? "remote.runs" : "warm.runs"));
     char title[200];
     (void)snprintf(title, sizeof title, "Inspection of %.160s", qn__page_str(r, "model"));
-    qn__page_begin(p, title, "%s tokens per second; the first after %s; half of all tokens took %s at most, 99 of 100 %s.",
+    qn__page_begin(p, title, "%s tokens per second; the first after %s; half of all tokens took at most %s, 99 of 100 at most %s.",
                    qn__page_number(QN_UNIT_PLAIN, qn__page_num(run, "tokens_per_s")).s, qn__page_seconds(qn__page_num(run, "first_s")).s,
                    qn__page_seconds(1e-9 * qn__page_num(run, "p50_ns")).s, qn__page_seconds(1e-9 * qn__page_num(run, "p99_ns")).s);
     put_phases(p, r);

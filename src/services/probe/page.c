@@ -543,7 +543,9 @@ qn_word qn__page_seconds(double s)
     qn_word w = {"not known"};
     if (!isfinite(s))
         return w;
-    if (fabs(s) >= 120)
+    if (s == 0)
+        (void)snprintf(w.s, sizeof w.s, "0 s");
+    else if (fabs(s) >= 120)
         (void)snprintf(w.s, sizeof w.s, "%.0f min %.0f s", floor(s / 60), s - 60 * floor(s / 60));
     else
         w = scaled(s, units, 4, 1000, 1e-9);

@@ -94,7 +94,7 @@ typedef struct qn_page_mark {
     const char *label;
 } qn_page_mark;
 typedef enum qn_page_unit { QN_UNIT_PLAIN, QN_UNIT_SECONDS, QN_UNIT_BYTES, QN_UNIT_PERCENT } qn_page_unit; /* PERCENT: of 0..1 */
-/* How often v[n] lies where. marks: values of note (p50, p99), as lines. What is far beyond the rest is gathered in a last bar. */
+/* How often v[n] lies where. marks: values of note (p50, p99), as lines. Values over more than a power of ten get a logarithmic axis. */
 void qn__page_histogram(qn_page *p, const char *title, qn_page_unit unit, const double *v, size_t n, const qn_page_mark *marks,
                         size_t n_marks);
 /* y[n] over x[n] (NULL: 0, 1, 2, ...), x ascending. A mark's `at` is an index. log_y: powers of ten, y > 0. In text only a row of blocks:

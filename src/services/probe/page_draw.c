@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "services/probe/page.h"
-#include "services/probe/stats.h"
 
 enum { LINE = 34, BAR = 12, LABEL = 34, BINS = 24, CURVE_POINTS = 600, SERIES = 8, BLOCKS = 24, MARK_ROWS = 40, MOST = 200 };
 
@@ -307,60 +305,73 @@ void qn__page_bars(qn_page *p, const char *title, const char *unit, double top, 
 
 /* ---- histogram ---- */
 
-/*   count[0 .. n-1]: equal steps from `low`; beyond: one more, of what lies behind low + n * step */
+/*   count[0 .. n-1]: equal steps from low to high; of values that spread over more than a power of ten, equal factors */
 typedef struct bins {
-    double low, step;
-    size_t n, beyond, most, count[BINS];
+    double low, high;
+    bool log;
+    size_t n, most, count[BINS];
 } bins;
 
-static bool fill_bins(bins *h, const double *v, size_t n)
+/* Where v lies between low and high, 0..1; and back. */
+static double place(const bins *h, double v)
 {
-    double *sorted = qn__alloc(n * sizeof *sorted);
-    if (!sorted)
-        return false;
-    memcpy(sorted, v, n * sizeof *sorted);
-    qn__sort_doubles(sorted, n);
-    const double low = sorted[0], high = sorted[n - 1], far = qn__quantile(sorted, n, 0.5) + 4 * (qn__quantile(sorted, n, 0.95) - low);
-    const double end = fmin(high, far);
-    *h = (bins){.low = low, .n = end > low ? BINS : 1};
-    h->step = end > low ? (end - low) / (double)h->n * (1 + 1e-9) : 1;
+    if (!(h->high > h->low))
+        return 0;
+    const double at = h->log ? log(v / h->low) / log(h->high / h->low) : (v - h->low) / (h->high - h->low);
+    return fmin(fmax(at, 0), 1);
+}
+
+static double edge(const bins *h, size_t i)
+{
+    const double at = (double)i / (double)h->n;
+    return h->log ? h->low * pow(h->high / h->low, at) : h->low + at * (h->high - h->low);
+}
+
+static void fill_bins(bins *h, const double *v, size_t n)
+{
+    *h = (bins){.low = INFINITY, .high = -INFINITY};
     for (size_t i = 0; i < n; i++) {
-        const double at = (v[i] - low) / h->step;
-        if (at < (double)h->n && at >= 0)
-            h->count[(size_t)at]++;
-        else
-            h->beyond++;
+        h->low = isfinite(v[i]) ? fmin(h->low, v[i]) : h->low;
+        h->high = isfinite(v[i]) ? fmax(h->high, v[i]) : h->high;
     }
+    if (!(h->high >= h->low))
+        h->low = h->high = 0;
+    h->log = h->low > 0 && h->high > 10 * h->low;
+    h->n = h->high > h->low ? BINS : 1;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(v[i])) {
+            const size_t k = (size_t)(place(h, v[i]) * (double)h->n);
+            h->count[k < h->n ? k : h->n - 1]++;
+        }
     for (size_t i = 0; i < h->n; i++)
         h->most = h->count[i] > h->most ? h->count[i] : h->most;
-    h->most = h->beyond > h->most ? h->beyond : h->most;
-    qn_free(sorted);
-    return true;
 }
 
 static void draw_histogram(qn_page *p, const char *title, qn_page_unit unit, const bins *h, size_t n, const qn_page_mark *marks, size_t n_marks)
 {
-    const double tall = 120, over = 16 * (double)(n_marks < 6 ? n_marks : 6), slots = (double)h->n + (h->beyond ? 1.5 : 0), last = h->low + (double)h->n * h->step;
+    const double tall = 120, over = 16 * (double)(n_marks < 6 ? n_marks : 6), wide = 100 / (double)h->n;
     char says[200], tip[120];
-    (void)snprintf(says, sizeof says, "%zu values from %s; the highest bar has %zu.", n, qn__page_number(unit, h->low).s, h->most);
+    (void)snprintf(says, sizeof says, "%zu values from %s to %s; the highest bar has %zu.", n, qn__page_number(unit, h->low).s,
+                   qn__page_number(unit, h->high).s, h->most);
     begin(p, title, says, over + tall + 24);
-    for (size_t i = 0; i < h->n + (h->beyond ? 1 : 0); i++) {
-        const bool beyond = i == h->n;
-        const size_t count = beyond ? h->beyond : h->count[i];
-        const double high = tall * (double)count / (double)(h->most ? h->most : 1), x = 100 * ((double)i + (beyond ? 0.5 : 0)) / slots;
-        (void)snprintf(tip, sizeof tip, "%s %s: %zu", beyond ? "beyond" : "from", qn__page_number(unit, h->low + h->step * (double)i).s, count);
-        if (count)
-            rect_at(p, x, over + tall - fmax(high, 1.5), 100 / slots - 0.3, fmax(high, 1.5), beyond ? "c1" : "c0", tip);
+    for (size_t i = 0; i < h->n; i++) {
+        const double high = fmax(1.5, tall * (double)h->count[i] / (double)(h->most ? h->most : 1));
+        (void)snprintf(tip, sizeof tip, "%s to %s: %zu", qn__page_number(unit, edge(h, i)).s, qn__page_number(unit, edge(h, i + 1)).s, h->count[i]);
+        if (h->count[i])
+            rect_at(p, wide * (double)i, over + tall - high, wide - 0.3, high, "c0", tip);
     }
     line_at(p, 0, over + tall, 100, over + tall, "axis");
     text_at(p, 0, over + tall + 16, "start", "s", qn__page_number(unit, h->low).s);
-    text_at(p, 50 * (double)h->n / slots, over + tall + 16, "middle", "s", qn__page_number(unit, (h->low + last) / 2).s);
-    text_at(p, 100, over + tall + 16, "end", "s", h->beyond ? "beyond" : qn__page_number(unit, last).s);
+    if (h->n > 1) {
+        text_at(p, 50, over + tall + 16, "middle", "s", qn__page_number(unit, edge(h, h->n / 2)).s);
+        text_at(p, 100, over + tall + 16, "end", "s", qn__page_number(unit, h->high).s);
+    }
     for (size_t i = 0; i < n_marks && i < 6; i++) {
-        const bool beyond = marks[i].at > last;
-        const double x = beyond ? 100 * ((double)h->n + 1) / slots : 100 * fmax(0, (marks[i].at - h->low) / h->step) / slots, y = 16 * (double)i;
+        const double x = 100 * place(h, marks[i].at), y = 16 * (double)i;
         qn_buf t = {0};
-        qn__buf_printf(&t, x > 60 ? "%s %s \xe2\x95\xae" : "\xe2\x95\xad %s %s", marks[i].label, qn__page_number(unit, marks[i].at).s);
+        if (!isfinite(marks[i].at))
+            continue;
+        qn__buf_printf(&t, x > 60 ? "%s %s \xe2\x95\xae" : "\xe2\x95\xad %s %s", clip(marks[i].label).s, qn__page_number(unit, marks[i].at).s);
         line_at(p, x, y + 12, x, over + tall, "mark");
         text_at(p, x, y + 12, x > 60 ? "end" : "start", "", t.data ? t.data : "");
         qn__buf_free(&t);
@@ -374,22 +385,18 @@ void qn__page_histogram(qn_page *p, const char *title, qn_page_unit unit, const 
     bins h;
     if (n == 0 || qn__page_hushed(p))
         return;
-    if (!fill_bins(&h, v, n)) {
-        p->out.failed = true;
-        return;
-    }
+    fill_bins(&h, v, n);
     if (drawn(p))
         draw_histogram(p, title, unit, &h, n, marks, n_marks);
     numbers(p, title, columns, drawn(p) ? 3 : 4);
-    for (size_t i = 0; i < h.n + (h.beyond ? 1 : 0); i++) {
-        const size_t count = i < h.n ? h.count[i] : h.beyond;
-        if (!count)
+    for (size_t i = 0; i < h.n; i++) {
+        if (!h.count[i])
             continue;
-        qn__page_cell(p, "%s", qn__page_number(unit, h.low + h.step * (double)i).s);
-        qn__page_cell(p, "%s", i < h.n ? qn__page_number(unit, h.low + h.step * (double)(i + 1)).s : "beyond");
-        qn__page_cell(p, "%zu", count);
+        qn__page_cell(p, "%s", qn__page_number(unit, edge(&h, i)).s);
+        qn__page_cell(p, "%s", qn__page_number(unit, edge(&h, i + 1)).s);
+        qn__page_cell(p, "%zu", h.count[i]);
         if (!drawn(p))
-            qn__page_cell(p, "%s", blocks(0, (double)count / (double)h.most).s);
+            qn__page_cell(p, "%s", blocks(0, (double)h.count[i] / (double)h.most).s);
     }
     end(p);
 }

@@ -28,7 +28,7 @@ const char qn__page_style[] =
     ".heat td,.heat th{border:2px solid var(--paper);padding:.3rem .35rem;text-align:center;min-width:2.9rem;white-space:nowrap}"
     ".heat th[scope=row]{text-align:right}.heat td.none{color:var(--soft);background:var(--card)}"
     "figure{margin:1.2rem 0}figcaption{font-weight:600;margin-bottom:.35rem}"
-    "svg{display:block;overflow:visible}svg text{font-size:12px;fill:var(--ink)}svg text.s{fill:var(--soft)}"
+    "svg{display:block;overflow:visible}svg text{font-size:12px;fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}svg text.s{fill:var(--soft)}"
     "svg .axis{stroke:var(--rule);stroke-width:1}svg .bed{fill:var(--card)}svg .mark{stroke:var(--ink);stroke-dasharray:3 3}"
     "svg .whisker{stroke:var(--ink);stroke-width:1.5}svg .curve{fill:none;stroke:var(--c0);stroke-width:1.5;stroke-linejoin:round}"
     "svg .good{fill:var(--good)}svg .warn{fill:var(--c4)}svg .bad{fill:var(--bad)}svg .soft{fill:var(--c6)}svg .plain{fill:var(--c0)}"
