@@ -220,7 +220,8 @@ qn_status qn__ledger_has(qn_ledger *l, int64_t run, const char *item, int seq, b
 
 qn_status qn__ledger_finish(qn_ledger *l, int64_t run, const json_t *result, qn_err *err)
 {
-    char *text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY), sql[160];
+    /* As many digits as a report is printed with, so that both give the same page. */
+    char *text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)), sql[160];
     if (!text)
         return qn__fail_mem(err, "ledger");
     sqlite3_stmt *s;
