@@ -279,10 +279,27 @@ static bool one_multiple(qn_schema *c, const qn_schema_part *p, bool *integer, q
     return qn__schema_fail(c, QN_EUNSUPPORTED, p->path, "multipleOf", "only whole numbers up to 2000 and powers of ten (0.01) are supported") >= 0;
 }
 
-qn_node qn__schema_number(qn_schema *c, const qn_conj *k, bool integer)
+/* Numbers that are not whole: a digit behind the point that is no zero, and 15 digits in all, so that a double is not whole either. */
+static bool fraction_fa(qn_schema *c, qn_fa *out)
+{
+    qn_nfa a = {.limit = 100000};
+    int32_t start = qn__nfa_node(&a), end = qn__nfa_node(&a), at = qn__nfa_node(&a);
+    qn__nfa_eps(&a, start, at);
+    qn__nfa_step(&a, start, '-', '-', at);
+    for (size_t whole = 0; whole < 15; whole++) {
+        int32_t zeros = one(&a, whole ? digits(&a, one(&a, at, '1', '9'), whole - 1, whole - 1) : one(&a, at, '0', '0'), '.', '.');
+        for (size_t i = 0; i < 15 - whole; i++) { /* i zeros, one that is none, and what is left */
+            qn__nfa_eps(&a, digits(&a, one(&a, zeros, '1', '9'), 0, 14 - whole - i), end);
+            zeros = one(&a, zeros, '0', '0');
+        }
+    }
+    return finish(c, &a, start, end, "schema", out);
+}
+
+qn_node qn__schema_number(qn_schema *c, const qn_conj *k, unsigned types)
 {
     qn_fa f = {0};
-    bool first = true;
+    bool first = true, integer = types == QN_T_INT;
     static const struct {
         const char *key;
         bool low, open;
@@ -294,6 +311,11 @@ qn_node qn__schema_number(qn_schema *c, const qn_conj *k, bool integer)
         for (size_t b = 0; b < 4; b++)
             if (!one_bound(c, &k->v[i], bounds[b].key, bounds[b].low, bounds[b].open, integer, &f, &first))
                 goto bad;
+    if (types == QN_T_NUM) {
+        qn_fa g = {0};
+        if (!fraction_fa(c, &g) || !join(c, &f, &first, &g, "schema"))
+            goto bad;
+    }
     if (first)
         return integer ? qn__json_integer(c->ir) : qn__json_number(c->ir);
     return qn__schema_share(c, qn__ir_fa(c->ir, &f, false));

@@ -28,7 +28,7 @@ qn_node qn__schema_fail(qn_schema *c, qn_status code, const char *path, const ch
     return qn__ir_fail(c->ir, code, where, "%s", what);
 }
 
-static bool fail_memory(qn_schema *c)
+bool qn__schema_no_memory(qn_schema *c)
 {
     (void)qn__ir_fail(c->ir, QN_ENOMEM, "schema", "out of memory");
     return false;
@@ -41,6 +41,7 @@ static const char *const known[] = {
     "type", "enum", "const", "properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties",
     "maxProperties", "items", "prefixItems", "contains", "minContains", "maxContains", "minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", "format", "minimum",
     "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "anyOf", "oneOf", "allOf", "$ref", "unevaluatedProperties", "unevaluatedItems",
+    "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "\x01strings", "\x01pattern", /* the last two: grammar_logic.c */
     /* annotations and what only names things */
     "title", "description", "default", "examples", "example", "$schema", "$id", "id", "$comment", "$defs", "definitions", "$anchor", "deprecated",
     "readOnly", "writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "$vocabulary", "x-quern-ignore", "$dynamicAnchor", "nullable"};
@@ -193,7 +194,7 @@ static bool has_inner_id(json_t *at, bool outermost, int depth)
     return false;
 }
 
-static json_t *resolve(qn_schema *c, const qn_schema_part *p)
+json_t *qn__schema_resolve(qn_schema *c, const qn_schema_part *p)
 {
     json_t *at = c->root;
     const char *ref = json_string_value(qn__part_get(p, "$ref"));
@@ -233,6 +234,29 @@ static json_t *resolve(qn_schema *c, const qn_schema_part *p)
     return at;
 }
 
+/* Parts that say nothing by themselves, once they are expanded. */
+static void drop_empty(qn_conj *k)
+{
+    static const char *const spent[] = {"$ref", "allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "title",
+                                        "description", "$comment"};
+    size_t n = 0;
+    for (size_t i = 0; i < k->n; i++) {
+        const char *key;
+        json_t *v;
+        bool says = false;
+        json_object_foreach(k->v[i].s, key, v)
+        {
+            bool one = false;
+            for (size_t j = 0; j < sizeof spent / sizeof *spent && !one; j++)
+                one = !strcmp(key, spent[j]);
+            says = says || !one;
+        }
+        if (says)
+            k->v[n++] = k->v[i];
+    }
+    k->n = n;
+}
+
 bool qn__schema_flatten(qn_schema *c, const qn_conj *k, qn_conj *out)
 {
     *out = (qn_conj){.never = k->never};
@@ -244,10 +268,12 @@ bool qn__schema_flatten(qn_schema *c, const qn_conj *k, qn_conj *out)
         if (!check_keywords(c, &p))
             return false;
         if (qn__part_get(&p, "$ref") && !qn__part_ignores(&p, "$ref")) {
-            json_t *to = resolve(c, &p);
+            json_t *to = qn__schema_resolve(c, &p);
             if (!to || !qn__conj_add(c, out, to, json_string_value(qn__part_get(&p, "$ref"))))
                 return false;
         }
+        if (!qn__schema_rewrite(c, &p, out))
+            return false;
         json_t *all = qn__part_get(&p, "allOf"), *v;
         size_t n;
         if (qn__part_ignores(&p, "allOf"))
@@ -262,12 +288,15 @@ bool qn__schema_flatten(qn_schema *c, const qn_conj *k, qn_conj *out)
                 return false;
         }
     }
+    if (!qn__schema_cases(c, out))
+        return false;
+    drop_empty(out);
     return true;
 }
 
 /* ---- values ---- */
 
-static unsigned type_of(const json_t *v)
+unsigned qn__schema_type_of(const json_t *v)
 {
     switch (json_typeof(v)) {
     case JSON_NULL: return QN_T_NULL;
@@ -287,14 +316,14 @@ static unsigned named_type(const char *s)
         const char *name;
         unsigned bit;
     } names[] = {{"null", QN_T_NULL},  {"boolean", QN_T_BOOL}, {"integer", QN_T_INT}, {"number", QN_T_INT | QN_T_NUM},
-                 {"string", QN_T_STR}, {"array", QN_T_ARR},    {"object", QN_T_OBJ}};
+                 {"string", QN_T_STR}, {"array", QN_T_ARR},    {"object", QN_T_OBJ},   {"\x01" "fraction", QN_T_NUM}};
     for (size_t i = 0; s && i < sizeof names / sizeof *names; i++)
         if (!strcmp(s, names[i].name))
             return names[i].bit;
     return 0;
 }
 
-static unsigned part_types(const json_t *s)
+unsigned qn__schema_part_types(const json_t *s)
 {
     json_t *t = json_object_get(s, "type"), *v;
     unsigned m = 0;
@@ -314,11 +343,11 @@ unsigned qn__schema_types(const qn_conj *k)
     unsigned m = QN_T_ALL;
     for (size_t i = 0; i < k->n; i++)
         if (!qn__part_ignores(&k->v[i], "type"))
-            m &= part_types(k->v[i].s);
+            m &= qn__schema_part_types(k->v[i].s);
     return m;
 }
 
-static bool check_types(qn_schema *c, const qn_schema_part *p)
+bool qn__schema_check_types(qn_schema *c, const qn_schema_part *p)
 {
     json_t *t = qn__part_get(p, "type"), *v;
     size_t i;
@@ -330,7 +359,7 @@ static bool check_types(qn_schema *c, const qn_schema_part *p)
 }
 
 /* json_equal, but 1 and 1.0 are one number. */
-static bool same_value(const json_t *a, const json_t *b)
+bool qn__schema_same(const json_t *a, const json_t *b)
 {
     if (json_is_number(a) && json_is_number(b))
         return json_number_value(a) == json_number_value(b);
@@ -340,7 +369,7 @@ static bool same_value(const json_t *a, const json_t *b)
         size_t n = json_array_size(a), i = 0;
         if (n != json_array_size(b))
             return false;
-        while (i < n && same_value(json_array_get(a, i), json_array_get(b, i)))
+        while (i < n && qn__schema_same(json_array_get(a, i), json_array_get(b, i)))
             i++;
         return i == n;
     }
@@ -352,7 +381,7 @@ static bool same_value(const json_t *a, const json_t *b)
         json_object_foreach((json_t *)a, key, v)
         {
             const json_t *w = json_object_get(b, key);
-            if (!w || !same_value(v, w))
+            if (!w || !qn__schema_same(v, w))
                 return false;
         }
         return true;
@@ -360,11 +389,11 @@ static bool same_value(const json_t *a, const json_t *b)
     return json_equal(a, b);
 }
 
-static bool in_list(const json_t *list, const json_t *v)
+bool qn__schema_among(const json_t *list, const json_t *v)
 {
     const json_t *x;
     size_t i;
-    json_array_foreach(list, i, x) if (same_value(x, v)) return true;
+    json_array_foreach(list, i, x) if (qn__schema_same(x, v)) return true;
     return false;
 }
 
@@ -378,9 +407,9 @@ static int matches_compiled(qn_schema *c, const qn_conj *k, json_t *value)
     qn_err err = {0};
     int r = -1;
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    qn_schema sub = {.style = &compact, .ids = c->ids, .root = c->root, .owned = c->owned, .places = c->places, .depth = c->depth};
+    qn_schema sub = {.style = &compact, .ids = c->ids, .root = c->root, .owned = c->owned, .made = c->made, .looks = c->looks, .places = c->places, .depth = c->depth};
     if (!text) {
-        (void)fail_memory(c);
+        (void)qn__schema_no_memory(c);
         return -1;
     }
     if (qn__ir_open(NULL, &ir, &err))
@@ -389,6 +418,7 @@ static int matches_compiled(qn_schema *c, const qn_conj *k, json_t *value)
     ir->work = c->ir->work;
     qn_node n = qn__schema_node(&sub, k);
     c->places = sub.places;
+    c->looks = sub.looks;
     c->ir->work = ir->work;
     qn__ir_root(ir, n);
     if (qn__ir_check(ir, &err))
@@ -421,12 +451,12 @@ int qn__schema_holds(qn_schema *c, const qn_conj *k, json_t *value)
         return 1;
     if (!qn__schema_flatten(c, k, &flat))
         return -1;
-    if (flat.never || !(qn__schema_types(&flat) & type_of(value)))
+    if (flat.never || !(qn__schema_types(&flat) & qn__schema_type_of(value)))
         return 0;
     for (size_t i = 0; i < flat.n; i++) {
         const qn_schema_part *p = &flat.v[i];
         json_t *e = qn__part_get(p, "enum"), *v = qn__part_get(p, "const");
-        if ((e && !qn__part_ignores(p, "enum") && !in_list(e, value)) || (v && !qn__part_ignores(p, "const") && !same_value(v, value)))
+        if ((e && !qn__part_ignores(p, "enum") && !qn__schema_among(e, value)) || (v && !qn__part_ignores(p, "const") && !qn__schema_same(v, value)))
             return 0;
         static const char *const others[] = {"type", "enum", "const", "title", "description", "default", "x-quern-ignore", "$ref", "allOf",
                                              "$defs", "definitions", "$schema", "$id", "examples", "nullable", "$comment", "$anchor"};
@@ -443,7 +473,9 @@ int qn__schema_holds(qn_schema *c, const qn_conj *k, json_t *value)
                     if (strcmp(others[o], "x-quern-ignore") != 0)
                         (void)json_object_del(copy, others[o]);
                 if (!copy || json_array_append_new(c->owned, copy))
-                    return fail_memory(c) ? 0 : -1;
+                    return qn__schema_no_memory(c) ? 0 : -1;
+                for (const char *const *gone = qn__schema_rewritten; *gone; gone++)
+                    (void)json_object_del(copy, *gone);
                 if (!qn__conj_add(c, &rest, copy, p->path))
                     return -1;
                 break;
@@ -452,8 +484,6 @@ int qn__schema_holds(qn_schema *c, const qn_conj *k, json_t *value)
     }
     return rest.n ? matches_compiled(c, &rest, value) : 1;
 }
-
-static qn_node literal(qn_schema *c, json_t *v);
 
 /* Its members in any order, as in every object. */
 static qn_node object_literal(qn_schema *c, json_t *v)
@@ -471,10 +501,10 @@ static qn_node object_literal(qn_schema *c, json_t *v)
     {
         json_t *s = json_string(key);
         if (!s) {
-            (void)fail_memory(c);
+            (void)qn__schema_no_memory(c);
             return -1;
         }
-        qn_node one = QN_SEQ(ir, literal(c, s), qn__json_colon(ir, c->style), literal(c, x));
+        qn_node one = QN_SEQ(ir, qn__schema_literal(c, s), qn__json_colon(ir, c->style), qn__schema_literal(c, x));
         json_decref(s);
         m[n++] = (qn_ir_member){one, QN_SEQ(ir, qn__json_comma(ir, c->style), one), true, false};
     }
@@ -482,7 +512,7 @@ static qn_node object_literal(qn_schema *c, json_t *v)
     return QN_SEQ(ir, qn__ir_puts(ir, "{"), in, qn__ir_collect(ir, m, n, 1, UINT32_MAX), in, qn__ir_puts(ir, "}"));
 }
 
-static qn_node literal(qn_schema *c, json_t *v)
+qn_node qn__schema_literal(qn_schema *c, json_t *v)
 {
     qn_ir *ir = c->ir;
     qn_node n = -1;
@@ -502,7 +532,7 @@ static qn_node literal(qn_schema *c, json_t *v)
             if (!ok)
                 break;
             list[k++] = i ? qn__json_comma(ir, c->style) : qn__json_inside(ir, c->style);
-            list[k++] = literal(c, x);
+            list[k++] = qn__schema_literal(c, x);
         }
         if (ok) {
             if (k > 1)
@@ -510,7 +540,7 @@ static qn_node literal(qn_schema *c, json_t *v)
             list[k++] = qn__ir_puts(ir, "]");
             n = qn__ir_seq(ir, list, k);
         } else
-            (void)fail_memory(c);
+            (void)qn__schema_no_memory(c);
         qn_free(list);
         return n;
     }
@@ -522,7 +552,7 @@ static qn_node literal(qn_schema *c, json_t *v)
     }
     text = json_dumps(v, JSON_ENCODE_ANY);
     if (!text) {
-        (void)fail_memory(c);
+        (void)qn__schema_no_memory(c);
         return -1;
     }
     if (json_is_real(v)) /* the shortest that reads back: what other writers write */
@@ -553,7 +583,7 @@ static qn_node values(qn_schema *c, const qn_conj *k, json_t *list)
         if (own && json_object_size(s) > 1) {
             s = json_copy(s);
             if (!s || json_array_append_new(c->owned, s)) {
-                (void)fail_memory(c);
+                (void)qn__schema_no_memory(c);
                 return -1;
             }
             (void)json_object_del(s, "enum");
@@ -571,175 +601,14 @@ static qn_node values(qn_schema *c, const qn_conj *k, json_t *list)
         if (!holds)
             continue;
         if (!qn__grow((void **)&v, &cap, n + 1, sizeof *v)) {
-            (void)fail_memory(c);
+            (void)qn__schema_no_memory(c);
             goto out;
         }
-        v[n++] = literal(c, x);
+        v[n++] = qn__schema_literal(c, x);
     }
     out = qn__ir_alt(c->ir, v, n);
 out:
     qn_free(v);
-    return out;
-}
-
-/* ---- unions ---- */
-
-static json_t *branch_const(json_t *s, const char *key)
-{
-    json_t *p = json_object_get(json_object_get(s, "properties"), key);
-    json_t *v = json_object_get(p, "const"), *e = json_object_get(p, "enum");
-    return v ? v : json_is_array(e) && json_array_size(e) == 1 ? json_array_get(e, 0) : NULL;
-}
-
-static bool requires_key(json_t *s, const char *key)
-{
-    json_t *list = json_object_get(s, "required"), *v;
-    size_t i;
-    json_array_foreach(list, i, v) if (json_is_string(v) && !strcmp(json_string_value(v), key)) return true;
-    return false;
-}
-
-static bool values_disjoint(json_t *a, json_t *b)
-{
-    json_t *x;
-    size_t i;
-    json_array_foreach(a, i, x) if (in_list(b, x)) return false;
-    return true;
-}
-
-static double bound(json_t *s, bool low, bool *open)
-{
-    json_t *x = json_object_get(s, low ? "minimum" : "maximum"), *y = json_object_get(s, low ? "exclusiveMinimum" : "exclusiveMaximum");
-    double v = json_is_number(x) ? json_number_value(x) : low ? -INFINITY : INFINITY;
-    *open = false;
-    if (json_is_number(y) && (low ? json_number_value(y) >= v : json_number_value(y) <= v)) {
-        v = json_number_value(y);
-        *open = true;
-    }
-    return v;
-}
-
-bool qn__schema_disjoint(qn_schema *c, json_t *a, json_t *b, const char *path, int depth)
-{
-    qn_conj ka = {0}, kb = {0}, fa, fb;
-    if (json_is_false(a) || json_is_false(b))
-        return true;
-    if (depth > 4 || !json_is_object(a) || !json_is_object(b) || !qn__conj_add(c, &ka, a, path) || !qn__conj_add(c, &kb, b, path) ||
-        !qn__schema_flatten(c, &ka, &fa) || !qn__schema_flatten(c, &kb, &fb))
-        return false;
-    if (fa.never || fb.never)
-        return true;
-    unsigned both = qn__schema_types(&fa) & qn__schema_types(&fb);
-    if (!both)
-        return true;
-    for (size_t i = 0; i < fa.n; i++)
-        for (size_t j = 0; j < fb.n; j++) {
-            json_t *x = fa.v[i].s, *y = fb.v[j].s, *v;
-            json_t *ex = json_object_get(x, "enum"), *ey = json_object_get(y, "enum"), *cx = json_object_get(x, "const"),
-                   *cy = json_object_get(y, "const");
-            if ((ex && ey && values_disjoint(ex, ey)) || (cx && ey && !in_list(ey, cx)) || (ex && cy && !in_list(ex, cy)) ||
-                (cx && cy && !same_value(cx, cy)))
-                return true;
-            if ((cx && !(qn__schema_types(&fb) & type_of(cx))) || (cy && !(qn__schema_types(&fa) & type_of(cy))))
-                return true;
-            if (!(both & ~(unsigned)(QN_T_INT | QN_T_NUM))) {
-                bool o1, o2;
-                double lo = bound(x, true, &o1), hi = bound(y, false, &o2);
-                if (lo > hi || (lo == hi && (o1 || o2)))
-                    return true;
-                lo = bound(y, true, &o1), hi = bound(x, false, &o2);
-                if (lo > hi || (lo == hi && (o1 || o2)))
-                    return true;
-            }
-            if (both != QN_T_OBJ)
-                continue;
-            const char *key;
-            json_object_foreach(json_object_get(x, "properties"), key, v)
-            {
-                json_t *w = json_object_get(json_object_get(y, "properties"), key);
-                if (w && requires_key(x, key) && requires_key(y, key)) {
-                    json_t *p = branch_const(x, key), *q = branch_const(y, key);
-                    if ((p && q && !same_value(p, q)) || qn__schema_disjoint(c, v, w, path, depth + 1))
-                        return true;
-                }
-            }
-            /* One asks for a key that the other does not allow. */
-            for (int swap = 0; swap < 2; swap++) {
-                json_t *need = swap ? y : x, *closed = swap ? x : y, *r;
-                size_t n;
-                if (!json_is_false(json_object_get(closed, "additionalProperties")) || json_object_get(closed, "patternProperties"))
-                    continue;
-                json_array_foreach(json_object_get(need, "required"), n, r)
-                    if (json_is_string(r) && !json_object_get(json_object_get(closed, "properties"), json_string_value(r)))
-                        return true;
-            }
-        }
-    return false;
-}
-
-/* What references and allOf add is in k already; a branch must not add it again, with the union that it is a branch of. */
-static bool strip(qn_schema *c, qn_conj *k)
-{
-    for (size_t i = 0; i < k->n; i++) {
-        json_t *s = k->v[i].s;
-        if (!json_object_get(s, "$ref") && !json_object_get(s, "allOf"))
-            continue;
-        s = json_copy(s);
-        if (!s || json_array_append_new(c->owned, s))
-            return fail_memory(c);
-        (void)json_object_del(s, "$ref");
-        (void)json_object_del(s, "allOf");
-        k->v[i].s = s;
-    }
-    return true;
-}
-
-/* Part `at` of k has the union `key`: one alternative per branch. */
-static qn_node split(qn_schema *c, const qn_conj *k, size_t at, const char *key)
-{
-    const qn_schema_part *p = &k->v[at];
-    json_t *list = qn__part_get(p, key), *rest = json_copy(p->s), *v;
-    size_t n, count = json_array_size(list);
-    if (!json_is_array(list) || !count) {
-        json_decref(rest);
-        return qn__schema_fail(c, QN_EFORMAT, p->path, key, "a list of schemas is expected");
-    }
-    if (!rest || json_array_append_new(c->owned, rest)) {
-        (void)fail_memory(c);
-        return -1;
-    }
-    (void)json_object_del(rest, key);
-    const char *path = qn__schema_path(c, p->path, key);
-    if (!strcmp(key, "oneOf"))
-        for (size_t i = 0; i < count; i++)
-            for (size_t j = i + 1; j < count; j++)
-                if (count > 200 || !qn__schema_disjoint(c, json_array_get(list, i), json_array_get(list, j), path, 0))
-                    return c->ir->err.code ? -1
-                                           : qn__schema_fail(c, QN_EUNSUPPORTED, p->path, key,
-                                                             "it is not certain that a value matches one alternative only; use anyOf, or name it in \"x-quern-ignore\"");
-    qn_node *nodes = qn__alloc(count * sizeof *nodes), out = -1;
-    if (!nodes) {
-        (void)fail_memory(c);
-        return -1;
-    }
-    bool ok = true;
-    json_array_foreach(list, n, v)
-    {
-        qn_conj one = {0};
-        char index[24];
-        (void)snprintf(index, sizeof index, "%zu", n);
-        for (size_t i = 0; ok && i < k->n; i++)
-            ok = qn__conj_add(c, &one, i == at ? rest : k->v[i].s, k->v[i].path);
-
-        ok = ok && qn__conj_add(c, &one, v, qn__schema_path(c, path, index));
-        nodes[n] = ok ? qn__schema_node(c, &one) : -1;
-        ok = ok && nodes[n] >= 0;
-        if (!ok)
-            break;
-    }
-    if (ok)
-        out = qn__ir_alt(c->ir, nodes, count);
-    qn_free(nodes);
     return out;
 }
 
@@ -763,7 +632,7 @@ qn_node qn__schema_share(qn_schema *c, qn_node n)
 static qn_node reference(qn_schema *c, const qn_schema_part *p)
 {
     char name[64];
-    json_t *to = resolve(c, p);
+    json_t *to = qn__schema_resolve(c, p);
     if (!to)
         return -1;
     (void)snprintf(name, sizeof name, "\x03%u.%p", c->id, (void *)to);
@@ -814,7 +683,7 @@ static qn_node by_type(qn_schema *c, const qn_conj *k)
     if (types & QN_T_STR)
         v[n++] = qn__schema_string(c, k);
     if (types & (QN_T_NUM | QN_T_INT))
-        v[n++] = qn__schema_number(c, k, !(types & QN_T_NUM));
+        v[n++] = qn__schema_number(c, k, types & (QN_T_NUM | QN_T_INT));
     if (types & QN_T_BOOL) {
         v[n++] = qn__ir_puts(c->ir, "true");
         v[n++] = qn__ir_puts(c->ir, "false");
@@ -832,7 +701,7 @@ static qn_node place(qn_schema *c, const qn_conj *k)
     qn_conj *flat = qn__alloc(sizeof *flat);
     qn_node out = -1;
     if (!flat) {
-        (void)fail_memory(c);
+        (void)qn__schema_no_memory(c);
         return -1;
     }
     if (!qn__schema_flatten(c, k, flat))
@@ -842,7 +711,7 @@ static qn_node place(qn_schema *c, const qn_conj *k)
         goto out;
     }
     for (size_t i = 0; i < flat->n; i++)
-        if (!check_types(c, &flat->v[i]) && c->ir->err.code)
+        if (!qn__schema_check_types(c, &flat->v[i]) && c->ir->err.code)
             goto out;
     for (size_t i = 0; i < flat->n; i++)
         for (int u = 0; u < 2; u++) {
@@ -852,15 +721,15 @@ static qn_node place(qn_schema *c, const qn_conj *k)
                 if (u == 1 && qn__part_ignores(&flat->v[i], key)) {
                     json_t *copy = json_copy(flat->v[i].s);
                     if (!copy || json_array_append_new(c->owned, copy) || json_object_set(copy, "anyOf", json_object_get(copy, "oneOf"))) {
-                        (void)fail_memory(c);
+                        (void)qn__schema_no_memory(c);
                         goto out;
                     }
                     (void)json_object_del(copy, "oneOf");
                     flat->v[i].s = copy;
                     key = "anyOf";
                 }
-                if (strip(c, flat))
-                    out = split(c, flat, i, key);
+                if (qn__schema_strip(c, flat))
+                    out = qn__schema_split(c, flat, i, key);
                 goto out;
             }
         }
@@ -870,7 +739,7 @@ static qn_node place(qn_schema *c, const qn_conj *k)
         if (v && !qn__part_ignores(p, "const")) {
             int holds = qn__schema_holds(c, flat, v);
             if (holds >= 0)
-                out = holds ? literal(c, v) : qn__ir_alt(c->ir, NULL, 0);
+                out = holds ? qn__schema_literal(c, v) : qn__ir_alt(c->ir, NULL, 0);
             goto out;
         }
         if (e && !qn__part_ignores(p, "enum")) {
@@ -884,11 +753,26 @@ out:
     return out;
 }
 
+/* Nothing but a negation. */
+static json_t *only_not(const qn_conj *k)
+{
+    return k->n == 1 && !k->never && json_object_size(k->v[0].s) == 1 ? qn__part_get(&k->v[0], "not") : NULL;
+}
+
 qn_node qn__schema_node(qn_schema *c, const qn_conj *k)
 {
+    qn_conj other;
+    for (json_t *s; !c->ir->err.code && c->places++ < QN_SCHEMA_WORK && (s = only_not(k)); k = &other) {
+        const char *path = qn__schema_path(c, k->v[0].path, "not"); /* of two, nothing is left: a reference stays a reference */
+        json_t *rest = qn__schema_complement(c, s, path);
+        other = (qn_conj){0};
+        if (!rest || !qn__conj_add(c, &other, rest, path))
+            return -1;
+    }
     if (c->ir->err.code)
         return -1;
-    if (++c->places > QN_SCHEMA_WORK)
+    c->places += k->n / 4; /* what looking at it costs */
+    if (c->places > QN_SCHEMA_WORK)
         return qn__schema_fail(c, QN_ELIMIT, k->n ? k->v[0].path : "#", NULL, "the schema is too large when it is written out");
     if (c->depth >= QN_SCHEMA_DEPTH)
         return qn__schema_fail(c, QN_ELIMIT, k->n ? k->v[0].path : "#", NULL, "schemas or references are nested too deeply");
@@ -900,15 +784,16 @@ qn_node qn__schema_node(qn_schema *c, const qn_conj *k)
 
 qn_node qn__ir_schema(qn_ir *ir, const json_t *schema, const qn_json_style *style, const char *where, qn_err *err)
 {
-    qn_schema c = {.ir = ir, .style = style, .root = (json_t *)schema, .owned = json_array(), .id = ir->n_schemas++};
+    qn_schema c = {.ir = ir, .style = style, .root = (json_t *)schema, .owned = json_array(), .made = json_object(), .id = ir->n_schemas++};
     qn_conj k = {0};
     qn_node n = -1;
     qn__arena_init(&c.paths, (size_t)8 << 20);
-    if (!c.owned)
-        (void)fail_memory(&c);
+    if (!c.owned || !c.made)
+        (void)qn__schema_no_memory(&c);
     else if (qn__conj_add(&c, &k, (json_t *)schema, where ? where : "#"))
         n = k.never ? qn__ir_alt(ir, NULL, 0) : qn__schema_node(&c, &k);
     json_decref(c.owned);
+    json_decref(c.made);
     qn__arena_free(&c.paths);
     if (n < 0)
         (void)qn__ir_check(ir, err);

@@ -9,9 +9,10 @@
 #include "text/grammar_regex.h"
 
 enum {
-    QN_CONJ_MAX = 64,       /* schemas that hold at one place */
+    QN_CONJ_MAX = 128,      /* schemas that hold at one place */
     QN_SCHEMA_DEPTH = 150,   /* of places written out inside each other; a $ref begins anew */
     QN_SCHEMA_WORK = 60000, /* places in all */
+    QN_SCHEMA_LOOKS = 200000, /* comparisons of two schemas in all */
     QN_PATTERNS_MAX = 4,    /* patternProperties that can apply to one object */
     QN_NAMES_MAX = 4000     /* properties of one object */
 };
@@ -34,6 +35,8 @@ typedef struct qn_schema {
     const qn_json_style *style;
     json_t *root;
     json_t *owned;   /* array: schemas made here */
+    json_t *made;    /* object: those that are made once and met again, by what they are made of */
+    uint32_t looks;  /* comparisons of schemas so far */
     qn_arena paths;
     size_t places;
     int depth, ids;  /* ids: 0 not looked for, 1 none, 2 some schema inside has an $id */
@@ -46,7 +49,7 @@ qn_node qn__schema_node(qn_schema *c, const qn_conj *k);
 qn_node qn__schema_object(qn_schema *c, const qn_conj *k);
 qn_node qn__schema_array(qn_schema *c, const qn_conj *k);
 qn_node qn__schema_string(qn_schema *c, const qn_conj *k);
-qn_node qn__schema_number(qn_schema *c, const qn_conj *k, bool integer);
+qn_node qn__schema_number(qn_schema *c, const qn_conj *k, unsigned types); /* of QN_T_INT and QN_T_NUM */
 /* The string language of k as an automaton; *any: every string. False: failed. */
 bool qn__schema_string_fa(qn_schema *c, const qn_conj *k, qn_fa *out, bool *any);
 
@@ -71,10 +74,36 @@ bool qn__schema_names_fa(qn_schema *c, json_t *list, qn_fa *out);
 bool qn__schema_pattern_fa(qn_schema *c, const char *pattern, const char *path, qn_fa *out);
 /* *to becomes what is in it and (minus: not) in other, which is freed. */
 bool qn__schema_cross(qn_schema *c, qn_fa *to, qn_fa *other, bool minus, const char *path);
-/* Is it certain that no value matches both? */
-bool qn__schema_disjoint(qn_schema *c, json_t *a, json_t *b, const char *path, int depth);
+/* This value, as it may be written. */
+qn_node qn__schema_literal(qn_schema *c, json_t *v);
+/* json_equal, but 1 and 1.0 are one number; is v in the list? Always false, the failure kept. */
+bool qn__schema_same(const json_t *a, const json_t *b);
+bool qn__schema_among(const json_t *list, const json_t *v);
+bool qn__schema_no_memory(qn_schema *c);
+/* grammar_union.c: part `at` of k has the union `key`: one alternative per branch that can hold. strip before: what flattening has
+ * expanded goes from the parts, lest a branch expands it again. */
+bool qn__schema_strip(qn_schema *c, qn_conj *k);
+qn_node qn__schema_split(qn_schema *c, const qn_conj *k, size_t at, const char *key);
+void qn__schema_drop_expanded(json_t *s);
+/* Is it certain that no value of these types matches both? */
+bool qn__schema_disjoint(qn_schema *c, json_t *a, json_t *b, unsigned types, const char *path, int depth);
 /* A non-negative integer keyword. False: malformed (kept). *have: it is there. */
 bool qn__schema_count(qn_schema *c, const qn_schema_part *p, const char *key, bool *have, uint32_t *v);
 bool qn__part_ignores(const qn_schema_part *p, const char *key);
+/* One bit; the bits that its `type` allows; is that well-formed; what its $ref names (NULL: failed). */
+unsigned qn__schema_type_of(const json_t *v);
+unsigned qn__schema_part_types(const json_t *s);
+bool qn__schema_check_types(qn_schema *c, const qn_schema_part *p);
+json_t *qn__schema_resolve(qn_schema *c, const qn_schema_part *p);
+/* grammar_logic.c: what p says by negation and conditions joins `out` as unions. qn__schema_flatten does it; the keywords, ending with
+ * NULL, then say nothing more. */
+bool qn__schema_rewrite(qn_schema *c, const qn_schema_part *p, qn_conj *out);
+extern const char *const qn__schema_rewritten[];
+/* grammar_cases.c: conditions of k that ask one key for its value join it as one union for each key. Is p's `if` such a condition? Its
+ * value (const), or values (enum). */
+bool qn__schema_cases(qn_schema *c, qn_conj *k);
+bool qn__schema_discriminates(const qn_schema_part *p, const char **key, json_t **values);
+/* What does not match s, one level deep; kept by c->made. NULL: failed. */
+json_t *qn__schema_complement(qn_schema *c, json_t *s, const char *path);
 
 #endif

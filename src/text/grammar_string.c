@@ -3,6 +3,7 @@
 #include "text/grammar_schema.h"
 
 enum { LENGTH_MAX = 4000 }; /* a length that is crossed with a pattern: each is a state */
+enum { PATTERNS_HELD = 32 };
 
 #define H "[0-9a-fA-F]"
 #define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -41,10 +42,30 @@ typedef struct strings { /* what a conjunction says of strings */
     uint32_t min, max;
     struct {
         const char *regex, *path;
-        bool search;
-    } p[16];
+        bool search, minus;
+        json_t *texts; /* instead of a pattern */
+    } p[PATTERNS_HELD];
     size_t n;
 } strings;
+
+/* What grammar_logic.c makes of complements: texts that are none of these, in which a pattern is not found. */
+static bool gather_not(qn_schema *c, const qn_schema_part *p, strings *s)
+{
+    json_t *texts = qn__part_get(p, "\x01strings"), *pattern = qn__part_get(p, "\x01pattern");
+    if ((texts && !json_is_array(texts)) || (pattern && !json_is_string(pattern)))
+        return qn__schema_fail(c, QN_EFORMAT, p->path, NULL, "a key that begins with U+0001") >= 0;
+    for (int i = 0; i < 2; i++) {
+        if (!(i ? pattern : texts))
+            continue;
+        if (s->n == PATTERNS_HELD)
+            return qn__schema_fail(c, QN_ELIMIT, p->path, NULL, "more than 32 patterns hold at one place") >= 0;
+        s->p[s->n].minus = s->p[s->n].search = true;
+        s->p[s->n].texts = i ? NULL : texts;
+        s->p[s->n].regex = i ? json_string_value(pattern) : NULL;
+        s->p[s->n++].path = p->path;
+    }
+    return true;
+}
 
 static bool gather(qn_schema *c, const qn_conj *k, strings *s)
 {
@@ -75,12 +96,14 @@ static bool gather(qn_schema *c, const qn_conj *k, strings *s)
                     continue;
                 text = regex;
             }
-            if (s->n == 16)
-                return qn__schema_fail(c, QN_ELIMIT, p->path, key, "more than 16 patterns hold at one place") >= 0;
+            if (s->n == PATTERNS_HELD)
+                return qn__schema_fail(c, QN_ELIMIT, p->path, key, "more than 32 patterns hold at one place") >= 0;
             s->p[s->n].regex = text;
             s->p[s->n].search = search;
             s->p[s->n++].path = qn__schema_path(c, p->path, key);
         }
+        if (!gather_not(c, p, s))
+            return false;
     }
     return true;
 }
@@ -88,6 +111,14 @@ static bool gather(qn_schema *c, const qn_conj *k, strings *s)
 static qn_node regex(qn_schema *c, const strings *s, size_t i)
 {
     return qn__regex_node(c->ir, s->p[i].regex, strlen(s->p[i].regex), true, s->p[i].search, s->p[i].path);
+}
+
+static bool of_texts(qn_schema *c, json_t *list, qn_fa *out);
+
+/* The automaton of one entry. */
+static bool entry_fa(qn_schema *c, const strings *s, size_t i, qn_fa *out)
+{
+    return s->p[i].texts ? of_texts(c, s->p[i].texts, out) : qn__regex_fa(c->ir, regex(c, s, i), s->p[i].path, out);
 }
 
 /* *to becomes `*to op other`; other is freed. */
@@ -114,11 +145,15 @@ static bool automaton(qn_schema *c, const strings *s, qn_fa *out)
     *out = (qn_fa){0};
     for (size_t i = 0; i < s->n; i++) {
         qn_fa f = {0};
-        if (!qn__regex_fa(c->ir, regex(c, s, i), s->p[i].path, &f))
+        if (i == 0 && s->p[0].minus && qn__fa_any(0, UINT32_MAX, out, &err)) {
+            (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
             goto bad;
-        if (i == 0)
+        }
+        if (!entry_fa(c, s, i, &f))
+            goto bad;
+        if (i == 0 && !s->p[0].minus)
             *out = f;
-        else if (!cross(c, out, &f, QN_FA_AND, s->p[i].path))
+        else if (!cross(c, out, &f, s->p[i].minus ? QN_FA_MINUS : QN_FA_AND, s->p[i].path))
             goto bad;
     }
     if (!qn__fa_empty(out) && (s->min || s->max != UINT32_MAX)) {
@@ -159,7 +194,7 @@ qn_node qn__schema_string(qn_schema *c, const qn_conj *k)
         return qn__ir_alt(ir, NULL, 0);
     if (!s.n)
         return qn__json_string(ir, s.min, s.max);
-    if (s.n == 1 && s.min == 0 && s.max == UINT32_MAX) {
+    if (s.n == 1 && s.min == 0 && s.max == UINT32_MAX && !s.p[0].minus) {
         body = regex(c, &s, 0);
     } else {
         qn_fa f;
@@ -219,64 +254,120 @@ bool qn__schema_pattern_fa(qn_schema *c, const char *pattern, const char *path, 
     return qn__regex_fa(c->ir, qn__regex_node(c->ir, pattern, strlen(pattern), true, true, path), path, out);
 }
 
-bool qn__schema_string_fa(qn_schema *c, const qn_conj *k, qn_fa *out, bool *any)
+/* What goes into *out, which holds everything while *any; f is taken. */
+static bool narrow(qn_schema *c, qn_fa *out, bool *any, qn_fa *f, const char *path)
 {
-    strings s;
-    qn_conj flat;
-    qn_err err = {0};
+    if (!*any)
+        return cross(c, out, f, QN_FA_AND, path);
+    *out = *f;
     *any = false;
-    *out = (qn_fa){0};
-    if (!qn__schema_flatten(c, k, &flat))
-        return false;
-    if (flat.never || !(qn__schema_types(&flat) & QN_T_STR))
-        return true;
-    if (!gather(c, &flat, &s))
-        return false;
-    bool first = true;
-    for (size_t i = 0; i < flat.n; i++) {
-        const qn_schema_part *p = &flat.v[i];
-        json_t *e = qn__part_get(p, "enum"), *v = qn__part_get(p, "const"), *one = NULL;
-        if (qn__part_get(p, "anyOf") || qn__part_get(p, "oneOf"))
-            return qn__schema_fail(c, QN_EUNSUPPORTED, p->path, NULL, "unions are not supported for names of properties") >= 0;
-        if (v)
-            e = one = json_pack("[O]", v);
-        if (!e)
-            continue;
+    return true;
+}
+
+static bool conj_fa(qn_schema *c, const qn_conj *k, int depth, qn_fa *out, bool *any);
+
+/* The texts of one alternative or another. */
+static bool union_fa(qn_schema *c, const qn_schema_part *p, const char *key, int depth, qn_fa *out, bool *any)
+{
+    json_t *list = qn__part_get(p, key), *v;
+    const char *path = qn__schema_path(c, p->path, key);
+    size_t i, j;
+    if (!json_is_array(list))
+        return qn__schema_fail(c, QN_EFORMAT, p->path, key, "a list of schemas is expected") >= 0;
+    for (i = 0; !strcmp(key, "oneOf") && i < json_array_size(list); i++)
+        for (j = i + 1; j < json_array_size(list); j++)
+            if (!qn__schema_disjoint(c, json_array_get(list, i), json_array_get(list, j), QN_T_STR, path, 0))
+                return qn__schema_fail(c, QN_EUNSUPPORTED, p->path, key, "it is not supported for names of properties, unless no name matches two alternatives") >= 0;
+    json_array_foreach(list, i, v)
+    {
+        qn_conj one = {0};
         qn_fa f = {0};
-        bool ok = of_texts(c, e, &f);
-        json_decref(one);
-        if (!ok)
+        bool every = false;
+        if (!qn__conj_add(c, &one, v, path) || !conj_fa(c, &one, depth + 1, &f, &every))
             return false;
-        if (first)
-            *out = f;
-        else if (!cross(c, out, &f, QN_FA_AND, p->path))
-            return false;
-        first = false;
-    }
-    if (s.n) {
-        qn_fa f = {0};
-        if (!automaton(c, &s, &f))
-            return false;
-        if (first)
-            *out = f;
-        else if (!cross(c, out, &f, QN_FA_AND, flat.v[0].path))
-            return false;
-    } else if (s.min || s.max != UINT32_MAX || first) {
-        if (first && !s.min && s.max == UINT32_MAX) {
+        if (every) {
+            qn__fa_free(out);
             *any = true;
             return true;
         }
-        if (s.min > LENGTH_MAX || (s.max != UINT32_MAX && s.max > LENGTH_MAX))
-            return qn__schema_fail(c, QN_EUNSUPPORTED, flat.v[0].path, NULL, "names of more than 4000 characters are not supported") >= 0;
-        qn_fa f = {0};
-        if (s.min <= s.max && qn__fa_any(s.min, s.max, &f, &err)) {
-            (void)qn__ir_fail(c->ir, err.code, err.where, "%s", err.what);
-            return false;
-        }
-        if (first)
-            *out = f;
-        else if (!cross(c, out, &f, QN_FA_AND, flat.v[0].path))
+        if (!cross(c, out, &f, QN_FA_OR, path))
             return false;
     }
     return true;
+}
+
+static bool part_fa(qn_schema *c, const qn_schema_part *p, int depth, qn_fa *out, bool *any)
+{
+    static const char *const unions[] = {"anyOf", "oneOf"};
+    json_t *e = qn__part_ignores(p, "enum") ? NULL : qn__part_get(p, "enum"), *v = qn__part_ignores(p, "const") ? NULL : qn__part_get(p, "const");
+    for (int i = 0; i < 2; i++) {
+        json_t *list = i && v ? json_pack("[O]", v) : i ? NULL : json_incref(e);
+        qn_fa f = {0};
+        if (!list)
+            continue;
+        bool ok = of_texts(c, list, &f);
+        json_decref(list);
+        if (!ok || !narrow(c, out, any, &f, p->path))
+            return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        qn_fa f = {0};
+        bool every = false;
+        if (!qn__part_get(p, unions[i]) || qn__part_ignores(p, unions[i]))
+            continue;
+        if (!union_fa(c, p, unions[i], depth, &f, &every) || (!every && !narrow(c, out, any, &f, p->path))) {
+            qn__fa_free(&f);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool lengths_fa(qn_schema *c, const strings *s, const char *path, qn_fa *out, bool *any)
+{
+    qn_fa f = {0};
+    qn_err err = {0};
+    if (!s->min && s->max == UINT32_MAX)
+        return true;
+    if (s->min > LENGTH_MAX || (s->max != UINT32_MAX && s->max > LENGTH_MAX))
+        return qn__schema_fail(c, QN_EUNSUPPORTED, path, NULL, "names of more than 4000 characters are not supported") >= 0;
+    if (s->min <= s->max && qn__fa_any(s->min, s->max, &f, &err))
+        return qn__ir_fail(c->ir, err.code, err.where, "%s", err.what) >= 0;
+    return narrow(c, out, any, &f, path);
+}
+
+static bool conj_fa(qn_schema *c, const qn_conj *k, int depth, qn_fa *out, bool *any)
+{
+    strings s;
+    qn_conj *flat = qn__alloc(sizeof *flat);
+    bool ok = flat && depth < 30;
+    *any = false;
+    *out = (qn_fa){0};
+    if (!flat)
+        (void)qn__ir_fail(c->ir, QN_ENOMEM, "schema", "out of memory");
+    else if (!ok)
+        (void)qn__schema_fail(c, QN_ELIMIT, k->n ? k->v[0].path : "#", NULL, "schemas of names are nested too deeply");
+    ok = ok && qn__schema_flatten(c, k, flat);
+    if (!ok || flat->never || !(qn__schema_types(flat) & QN_T_STR))
+        goto out;
+    *any = true;
+    ok = gather(c, flat, &s);
+    for (size_t i = 0; ok && i < flat->n; i++)
+        ok = part_fa(c, &flat->v[i], depth, out, any);
+    if (ok && s.n) {
+        qn_fa f = {0};
+        ok = automaton(c, &s, &f) && narrow(c, out, any, &f, flat->v[0].path);
+    } else if (ok) {
+        ok = lengths_fa(c, &s, flat->n ? flat->v[0].path : "#", out, any);
+    }
+out:
+    qn_free(flat);
+    if (!ok)
+        qn__fa_free(out);
+    return ok;
+}
+
+bool qn__schema_string_fa(qn_schema *c, const qn_conj *k, qn_fa *out, bool *any)
+{
+    return conj_fa(c, k, 0, out, any);
 }

@@ -231,8 +231,8 @@ static void schema_combined(void **state)
            L("{\"k\":\"a\"}", "{\"k\":\"b\",\"n\":1}"), L("{\"k\":\"b\"}", "{\"k\":\"c\"}"));
     judges(SCHEMA, "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},\"kids\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/t\"}}},\"required\":[\"v\"],\"additionalProperties\":false}}}",
            L("{\"v\":1}", "{\"v\":1,\"kids\":[{\"v\":2,\"kids\":[]},{\"v\":3}]}"), L("{\"v\":1,\"kids\":[{}]}"));
-    fails(SCHEMA, "{\"type\":\"object\",\"properties\":{\"a\":{\"not\":{}}}}", QN_EUNSUPPORTED, "#/properties/a/not");
-    fails(SCHEMA, "{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}", QN_EUNSUPPORTED, "#/oneOf");
+    fails(SCHEMA, "{\"type\":\"object\",\"properties\":{\"a\":{\"not\":{\"uniqueItems\":true}}}}", QN_EUNSUPPORTED, "#/properties/a/not");
+    fails(SCHEMA, "{\"oneOf\":[{\"type\":\"integer\"},{\"multipleOf\":2}]}", QN_EUNSUPPORTED, "multipleOf");
     fails(SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true}", QN_EUNSUPPORTED, "uniqueItems");
     fails(SCHEMA, "{\"$ref\":\"#/$defs/x\"}", QN_EFORMAT, "names nothing");
     fails(SCHEMA, "{\"type\":\"strin\"}", QN_EFORMAT, "#/type");
@@ -241,6 +241,94 @@ static void schema_combined(void **state)
     fails(SCHEMA, "{\"type\":\"string\",\"pattern\":\"a(?=b)\"}", QN_EUNSUPPORTED, "#/pattern");
     judges(SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true,\"x-quern-ignore\":[\"uniqueItems\"],\"items\":{\"type\":\"integer\"}}", L("[1,1]"), L("[\"\"]"));
     judges(SCHEMA, "{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}],\"x-quern-ignore\":[\"oneOf\"]}", L("1", "2.5"), L());
+}
+
+/* Negation, conditions, dependencies, counted and unique items. */
+static void schema_logic(void **state)
+{
+    (void)state;
+    judges(SCHEMA, "{\"not\":{\"type\":[\"integer\",\"string\"]}}",
+           L("1.5", "-0.25", "null", "{\"a\":\"b\"}", "[1]", "true"), L("1", "\"a\"", "1.0", "0.0", "-7"));
+    judges(SCHEMA, "{\"type\":\"string\",\"not\":{\"enum\":[\"a\",\"bc\",5]}}",
+           L("\"\"", "\"b\"", "\"bcd\"", "\"ab\""), L("\"a\"", "\"bc\""));
+    judges(SCHEMA, "{\"type\":\"string\",\"minLength\":1,\"not\":{\"pattern\":\"^x\"},\"pattern\":\"z$\"}",
+           L("\"z\"", "\"ayz\""), L("\"xz\"", "\"y\"", "\"\""));
+    judges(SCHEMA, "{\"not\":{\"const\":5}}",
+           L("4", "6", "5.5", "\"5\"", "null", "[5]", "{}"), L("5", "5.0"));
+    judges(SCHEMA, "{\"type\":\"integer\",\"not\":{\"enum\":[0,3]}}",
+           L("1", "2", "-1", "4"), L("0", "3"));
+    judges(SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"not\":{\"const\":[1,2]}}",
+           L("[]", "[1]", "[1,3]", "[2,2]", "[1,2,3]"), L("[1,2]"));
+    judges(SCHEMA, "{\"not\":{\"const\":{}}}",
+           L("{\"a\":1}", "[]", "\"\""), L("{}"));
+    judges(SCHEMA, "{\"not\":{\"required\":[\"a\",\"b\"]},\"type\":\"object\"}",
+           L("{}", "{\"a\":1}", "{\"b\":1}", "{\"c\":1}"), L("{\"a\":1,\"b\":2}"));
+    judges(SCHEMA, "{\"not\":{\"properties\":{\"a\":{\"type\":\"integer\"}}},\"type\":\"object\"}",
+           L("{\"a\":\"x\"}", "{\"a\":1.5}", "{\"b\":1,\"a\":null}"), L("{}", "{\"a\":1}", "{\"b\":1}"));
+    judges(SCHEMA, "{\"not\":{\"not\":{\"type\":\"string\",\"maxLength\":2}}}",
+           L("\"ab\""), L("\"abc\"", "1"));
+    judges(SCHEMA, "{\"not\":{\"anyOf\":[{\"type\":\"string\"},{\"minimum\":3}]}}",
+           L("2", "-1.5"), L("3", "\"\"", "null", "[]"));
+    judges(SCHEMA, "{\"not\":{\"allOf\":[{\"minimum\":2},{\"maximum\":4}]},\"type\":\"integer\"}",
+           L("1", "5"), L("2", "3", "4"));
+    judges(SCHEMA, "{\"type\":\"array\",\"not\":{\"items\":{\"type\":\"string\"}}}",
+           L("[1]", "[\"a\",null]"), L("[]", "[\"a\"]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"not\":{\"contains\":{\"const\":1}}}",
+           L("[]", "[2,3]"), L("[1]", "[2,1]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"not\":{\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}}",
+           L("[\"a\"]", "[1,2]", "[1,2,3]"), L("[]", "[1]", "[1,\"a\"]"));
+    judges(SCHEMA, "{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}",
+           L("1", "-3", "2.5", "\"a\""), L("2", "3", "1.5"));
+    judges(SCHEMA, "{\"not\":{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]},\"type\":\"number\"}",
+           L("2", "3", "1.5"), L("1", "2.5"));
+    judges(SCHEMA, "{\"type\":\"object\",\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\",\"c\"]},\"n\":{}},\"required\":[\"kind\"],\"additionalProperties\":false,\"if\":{\"properties\":{\"kind\":{\"const\":\"a\"}}},\"then\":{\"required\":[\"n\"],\"properties\":{\"n\":{\"type\":\"integer\"}}},\"else\":{\"properties\":{\"n\":{\"type\":\"string\"}}}}",
+           L("{\"kind\":\"a\",\"n\":1}", "{\"kind\":\"b\"}", "{\"kind\":\"c\",\"n\":\"x\"}", "{\"n\":\"x\",\"kind\":\"c\"}"), L("{\"kind\":\"a\"}", "{\"kind\":\"a\",\"n\":\"x\"}", "{\"kind\":\"b\",\"n\":1}", "{}"));
+    judges(SCHEMA, "{\"type\":\"integer\",\"if\":{\"minimum\":10},\"then\":{\"multipleOf\":5}}",
+           L("1", "9", "10", "15"), L("11", "12"));
+    judges(SCHEMA, "{\"type\":\"integer\",\"if\":{\"minimum\":10},\"else\":{\"multipleOf\":3}}",
+           L("0", "9", "10", "11"), L("1", "2"));
+    judges(SCHEMA, "{\"if\":true,\"then\":{\"type\":\"integer\"},\"else\":{\"type\":\"string\"}}",
+           L("1"), L("\"a\""));
+    judges(SCHEMA, "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"additionalProperties\":false,\"dependentRequired\":{\"a\":[\"b\"],\"b\":[\"c\"]}}",
+           L("{}", "{\"c\":1}", "{\"b\":1,\"c\":2}", "{\"c\":1,\"a\":2,\"b\":3}"), L("{\"a\":1}", "{\"a\":1,\"b\":2}", "{\"b\":1}"));
+    judges(SCHEMA, "{\"type\":\"object\",\"dependentSchemas\":{\"a\":{\"properties\":{\"b\":{\"type\":\"integer\"}},\"required\":[\"b\"]}}}",
+           L("{}", "{\"b\":\"x\"}", "{\"a\":1,\"b\":2}"), L("{\"a\":1}", "{\"a\":1,\"b\":\"x\"}"));
+    judges(SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":[\"a\",\"b\",1,1.0,null]},\"minItems\":1}",
+           L("[\"a\"]", "[\"b\",\"a\",1,null]"), L("[]", "[\"a\",\"a\"]", "[1,1]", "[\"c\"]", "[\"a\",\"b\",1,null,\"a\"]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"boolean\"},\"maxItems\":2}",
+           L("[]", "[true,false]"), L("[true,true]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":5},\"minContains\":2,\"maxContains\":3}",
+           L("[5,6]", "[1,5,2,6,7]", "[9,9,9,0]"), L("[]", "[5]", "[5,6,7,8]", "[1,2,3]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"contains\":{\"type\":\"string\"},\"minItems\":2,\"maxItems\":3}",
+           L("[\"a\",1]", "[1,2,\"a\"]"), L("[\"a\"]", "[1,2]", "[\"a\",1,2,3]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"contains\":{\"type\":\"string\"},\"maxContains\":1,\"minContains\":0,\"maxItems\":2}",
+           L("[]", "[\"a\"]", "[1,2]", "[1,\"a\"]"), L("[\"a\",\"b\"]", "[1,2,3]"));
+    judges(SCHEMA, "{\"type\":\"array\",\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"contains\":{\"const\":\"x\"},\"items\":{\"type\":\"string\"}}",
+           L("[1,\"x\"]", "[1,\"y\",\"x\"]"), L("[1]", "[1,\"y\"]", "[\"x\"]", "[]"));
+    judges(SCHEMA, "{\"type\":\"object\",\"propertyNames\":{\"not\":{\"enum\":[\"a\"]}}}",
+           L("{}", "{\"b\":1}", "{\"aa\":1}"), L("{\"a\":1}"));
+    judges(SCHEMA, "{\"type\":\"object\",\"propertyNames\":{\"anyOf\":[{\"const\":\"a\"},{\"pattern\":\"^x\"}]}}",
+           L("{}", "{\"a\":1,\"xy\":2}"), L("{\"b\":1}"));
+    judges(SCHEMA, "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},\"t\":{\"$ref\":\"#/$defs/t\"}},\"not\":{\"required\":[\"v\",\"t\"]},\"additionalProperties\":false}}}",
+           L("{}", "{\"v\":1}", "{\"t\":{\"t\":{\"v\":1}}}"), L("{\"v\":1,\"t\":{}}", "{\"t\":{\"v\":1,\"t\":{}}}"));
+    fails(SCHEMA, "{\"not\":{\"type\":\"object\",\"additionalProperties\":false}}", QN_EUNSUPPORTED, "#/not/additionalProperties");
+    fails(SCHEMA, "{\"not\":{\"pattern\":\"a\",\"x-quern-ignore\":[\"pattern\"]}}", QN_EUNSUPPORTED, "x-quern-ignore");
+    fails(SCHEMA, "{\"not\":{\"minLenght\":1}}", QN_EUNSUPPORTED, "minLenght");
+    fails(SCHEMA, "{\"not\":{\"const\":{\"a\":1}}}", QN_EUNSUPPORTED, "#/not/const");
+    fails(SCHEMA, "{\"not\":{}}", QN_EFORMAT, "nothing can match");
+    fails(SCHEMA, "{\"not\":{\"$ref\":\"#\"}}", QN_EFORMAT, "nothing can match");
+    judges(SCHEMA, "{\"type\":\"object\",\"properties\":{\"a\":{\"not\":{\"$ref\":\"#\"}}}}", L("{}", "{\"a\":1}", "{\"a\":{\"a\":{}}}"), L("{\"a\":{}}", "{\"a\":{\"a\":1}}"));
+    fails(SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"contains\":{\"type\":\"string\"},\"minContains\":100,\"maxItems\":1000}", QN_EUNSUPPORTED, "contains");
+    /* a discriminator with 40 cases */
+    size_t cap = 20000;
+    char *s = malloc(cap), *p = s;
+    assert_non_null(s);
+    p += sprintf(p, "{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":39}},\"required\":[\"k\"],\"allOf\":[");
+    for (int i = 0; i < 40; i++)
+        p += sprintf(p, "%s{\"if\":{\"properties\":{\"k\":{\"const\":%d}}},\"then\":{\"required\":[\"a%d\"]}}", i ? "," : "", i, i);
+    (void)sprintf(p, "]}");
+    judges(SCHEMA, s, L("{\"k\":3,\"a3\":1}", "{\"a39\":0,\"k\":39}"), L("{\"k\":3}", "{\"k\":3,\"a4\":1}"));
+    free(s);
 }
 
 static void schema_hostile(void **state)
@@ -349,7 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regex_like_pcre2), cmocka_unit_test(regex_refused), cmocka_unit_test(gbnf),   cmocka_unit_test(schema_objects),
-        cmocka_unit_test(schema_values),    cmocka_unit_test(schema_combined), cmocka_unit_test(schema_hostile), cmocka_unit_test(masks),
+        cmocka_unit_test(schema_values),    cmocka_unit_test(schema_combined), cmocka_unit_test(schema_logic), cmocka_unit_test(schema_hostile), cmocka_unit_test(masks),
         cmocka_unit_test(allocations),
     };
     return cmocka_run_group_tests_name("grammar_sources", tests, NULL, NULL);

@@ -120,6 +120,19 @@ static qn_node until(build *b, const char *stop)
 
 /* ---- arguments ---- */
 
+/* Somewhere in s a schema is negated. */
+static bool negates(const json_t *s, int depth)
+{
+    const char *key;
+    json_t *v;
+    size_t i;
+    if (depth > 60)
+        return true;
+    json_object_foreach((json_t *)(uintptr_t)s, key, v) if (!strcmp(key, "not") || !strcmp(key, "if") || negates(v, depth + 1)) return true;
+    json_array_foreach((json_t *)(uintptr_t)s, i, v) if (negates(v, depth + 1)) return true;
+    return false;
+}
+
 /* A copy in which objects that list properties allow no others; where schemas are combined, nothing is touched. */
 static json_t *closed(const json_t *s, int depth)
 {
@@ -134,8 +147,10 @@ static json_t *closed(const json_t *s, int depth)
         plain = plain && !json_object_get(s, combined[i]);
     if (plain && json_object_set_new(copy, "additionalProperties", json_false()))
         goto failed;
+    /* What a negation refers to stays as it is: closing it would let more in. */
     static const char *const maps[] = {"properties", "$defs", "definitions"};
-    for (size_t i = 0; i < 3; i++) {
+    const size_t n_maps = (json_object_get(s, "$defs") || json_object_get(s, "definitions")) && negates(s, 0) ? 1 : 3;
+    for (size_t i = 0; i < n_maps; i++) {
         if (!json_is_object(json_object_get(s, maps[i])))
             continue;
         if (!(props = json_object()) || json_object_set_new(copy, maps[i], props))
