@@ -242,6 +242,8 @@ typedef struct qn_request_options {
     uint64_t client;         /* clients get equal shares of steps; 0 is one of them */
     uint64_t session;        /* pages of a session are not evicted for another's as long as others can be; 0: none */
     double deadline_s;       /* seconds from now, after which it ends with QN_END_DEADLINE; 0: none */
+    bool break_loops;        /* an output that has gone into a cycle of tokens is made to leave it: for the next 256 tokens none is
+                              * chosen that would go on with the cycle, if there is another. Follows from the output alone */
 } qn_request_options;
 QN_API void qn_request_options_init(qn_request_options *o);
 
@@ -265,6 +267,7 @@ typedef struct qn_prob {
 typedef struct qn_timings {
     int32_t prompt_tokens, cached_tokens, generated_tokens; /* generated: with the end token, if there was one */
     int32_t drafted_tokens, accepted_tokens; /* tokens proposed ahead, and those of them that were what was chosen */
+    int32_t broken_loops; /* cycles that break_loops has found */
     /* prefill: of the tokens that were not cached, and the first token out; decode: of the generated_tokens - 1 others */
     double prefill_s, decode_s;
 } qn_timings;
@@ -373,6 +376,11 @@ typedef struct qn_tools_options {
     const char *name;       /* NAMED */
     bool single;            /* one call at most */
     bool unconstrained;     /* no grammar: output is only taken apart */
+    /* What an answer that is no call must look like, from its first character (behind reasoning) to its end; NULL: any text. It is then
+     * text in one piece. tools_json may be NULL: then every output is such an answer. */
+    const char *answer;
+    size_t n_answer;
+    qn_grammar_kind answer_kind; /* of JSON: answer is "" */
     const char *dialect;    /* NULL: found from the model's template */
 } qn_tools_options;
 
@@ -421,7 +429,8 @@ QN_API qn_status qn_reply_end(qn_reply *r, void (*part)(void *arg, const qn_part
 /* Serves models over HTTP in the protocols that editors and agents speak. */
 typedef struct qn_server qn_server;
 
-typedef enum qn_loops { QN_LOOPS_OFF, QN_LOOPS_REPORT, QN_LOOPS_STOP } qn_loops;
+/* What is done when output goes in circles: nothing, it is told of, it is ended too, or its next tokens are made to leave the cycle. */
+typedef enum qn_loops { QN_LOOPS_OFF, QN_LOOPS_REPORT, QN_LOOPS_STOP, QN_LOOPS_PERTURB } qn_loops;
 
 typedef struct qn_server_options {
     const char *const *models; /* paths; NULL or "embedded" among them: the one in the library. The first is the default */

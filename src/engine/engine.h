@@ -21,6 +21,7 @@
 #include "engine/model.h"
 #include "engine/pages.h"
 #include "engine/sampler.h"
+#include "engine/unloop.h"
 
 enum { QN_WANTS = 4 };
 typedef enum qn_phase { QN_QUEUED, QN_READING, QN_WRITING, QN_ENDED } qn_phase;
@@ -55,6 +56,7 @@ struct qn_request {
     qn_seq *seq;         /* NULL once ended: then the pool has it */
     qn_sampler *sampler;
     qn_constraint *constraint; /* NULL: any output */
+    qn_unloop *unloop;         /* NULL: cycles are let be */
     qn_stop *stops;
     size_t n_stops;
     qn_detok detok;

@@ -72,6 +72,7 @@ static void request_free(qn_request *r)
     qn__seq_close(r->e->pages, r->seq);
     qn__sampler_close(r->sampler);
     qn__constraint_close(r->constraint);
+    qn__unloop_close(r->unloop);
     for (size_t i = 0; r->stops && i < r->n_stops; i++) {
         qn_free(r->stops[i].text);
         qn_free(r->stops[i].fail);
@@ -125,6 +126,8 @@ qn_status qn__request_create(qn_engine *e, const qn_request_options *o, qn_reque
         st = qn__sampler_open(&o->sampling, e->n_vocab, e->o.n_ctx, &r->sampler, err);
     if (!st && o->grammar)
         st = qn__constraint_open(o->grammar, e->model->tokenizer, &r->constraint, err);
+    if (!st && o->break_loops)
+        st = qn__unloop_open(&r->unloop, err);
     if (!st && o->n_stop) {
         r->stops = qn__calloc(o->n_stop, sizeof *r->stops);
         r->n_stops = o->n_stop;

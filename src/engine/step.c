@@ -291,6 +291,8 @@ static int32_t choose(qn_engine *e, qn_request *r, float *logits, qn_err *err)
         memcpy(r->raw, logits, (size_t)e->n_vocab * sizeof *logits);
     if (r->constraint && qn__constraint_mask(r->constraint, logits, e->n_vocab, &only, err))
         return -1;
+    if (r->unloop && only < 0)
+        r->timings.broken_loops += qn__unloop_apply(r->unloop, logits, e->n_vocab, r->seq->tokens + r->n_prompt, r->seq->n_tokens - r->n_prompt);
     int32_t token = only >= 0 ? only : qn__sampler_pick(r->sampler, logits, r->seq->tokens, r->seq->n_tokens);
     if (token >= 0 && r->replay)
         token = r->replay[r->seq->n_tokens - r->n_prompt];

@@ -423,6 +423,7 @@ static qn_status submit_one(api_ask *a, api_choice *c, qn_err *err)
     o.n_stop = a->n_stop;
     o.show_special = a->show_special || c->reply;
     o.ignore_eos = a->ignore_eos;
+    o.break_loops = a->loop == QN_LOOPS_PERTURB;
     o.grammar = api_forms_grammar(a);
     o.probs = a->logprobs;
     o.top_probs = a->top_logprobs;

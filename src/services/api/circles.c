@@ -4,7 +4,8 @@
  *   in the conversation   known before the answer: header X-Quern-Loop
  *   in the answer         known as it comes: `loop` beside finish_reason; and, if asked, the end of it
  *
- * Both count in the metric quern_loops_total. */
+ * Both count in the metric quern_loops_total. "perturb": where the output's tokens have become a cycle, the engine makes the model leave
+ * it (qn_request_options.break_loops); `loop` then says how often. What is spoken of as an object, {"action": WORD}, means the same. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@
 void api_read_loop(api_ask *a, const api_at *body)
 {
     const api_at f = api_field(body, "x-quern-loop");
-    const char *word = json_string_value(f.j);
+    const char *word = json_string_value(json_is_object(f.j) ? json_object_get(f.j, "action") : f.j);
     if (!f.j || json_is_null(f.j))
         return;
     if (json_is_false(f.j) || (word && strcmp(word, "off") == 0))
@@ -24,8 +25,10 @@ void api_read_loop(api_ask *a, const api_at *body)
         a->loop = QN_LOOPS_REPORT;
     else if (word && strcmp(word, "stop") == 0)
         a->loop = QN_LOOPS_STOP;
+    else if (word && strcmp(word, "perturb") == 0)
+        a->loop = QN_LOOPS_PERTURB;
     else
-        api_refuse(&f, "must be \"off\", \"report\" or \"stop\"");
+        api_refuse(&f, "must be \"off\", \"report\", \"stop\" or \"perturb\", or {\"action\":...} with one of them");
 }
 
 qn_status api_loop_look(api_ask *a, qn_err *err)
@@ -52,9 +55,12 @@ bool api_loop_see(api_choice *c, const qn_event *ev)
 {
     if (!c->watch || c->loop.kind != QN_LOOP_NONE)
         return false;
-    qn__loop_tokens(c->watch, ev->tokens, ev->n_tokens);
     qn__loop_text(c->watch, ev->text, ev->n_text);
-    c->loop = qn__loop_now(c->watch);
+    /* One by one: where loops are left at once, some tokens later there is none. */
+    for (size_t i = 0; i < ev->n_tokens && c->loop.kind == QN_LOOP_NONE; i++) {
+        qn__loop_tokens(c->watch, &ev->tokens[i], 1);
+        c->loop = qn__loop_now(c->watch);
+    }
     if (c->loop.kind == QN_LOOP_NONE)
         return false;
     atomic_fetch_add(&c->ask->server->totals.loops, 1);
@@ -67,4 +73,8 @@ void api_put_loop(const api_choice *c, qn_buf *out)
     if (c && c->loop.kind != QN_LOOP_NONE)
         qn__buf_printf(out, ",\"loop\":{\"kind\":\"%s\",\"period\":%u,\"count\":%u,\"near\":%s,\"stopped\":%s}", qn__loop_name(c->loop.kind),
                        c->loop.period, c->loop.count, c->loop.near ? "true" : "false", c->stopped ? "true" : "false");
+    if (c && c->loop.kind != QN_LOOP_NONE && c->ask->loop == QN_LOOPS_PERTURB) {
+        out->n--; /* the brace */
+        qn__buf_printf(out, ",\"perturbed\":%d}", (int)c->timings.broken_loops);
+    }
 }
