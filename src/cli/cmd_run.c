@@ -203,6 +203,8 @@ static int open_grammar(run_session *s)
     char *source = NULL;
     size_t n = 0;
     qn_err err;
+    if (o->schema && !s->raw) /* run_tools_open: the answer may follow reasoning */
+        return CLI_OK;
     int rc = path ? cli_read(path, &source, &n) : CLI_OK;
     if (rc != CLI_OK || (!path && !o->regex))
         return rc;
@@ -240,7 +242,7 @@ static int prepare(run_session *s, const char *path, bool chat)
     s->messages = json_array();
     if (!s->messages)
         return cli_fail_text("run", "out of memory");
-    if (o->tools && (rc = run_tools_open(s)) != CLI_OK)
+    if ((o->tools || (o->schema && !s->raw)) && (rc = run_tools_open(s)) != CLI_OK)
         return rc;
     if (o->system && !run_set_system(s, o->system))
         return cli_fail_text("--system", "the text is not UTF-8");
@@ -255,8 +257,8 @@ static int check(const cli_command *c, const run_options *o, bool chat)
         return cli_usage(c, "--system needs the chat template that --raw leaves out");
     if (o->raw && o->tools)
         return cli_usage(c, "--tools needs the chat template that --raw leaves out");
-    if (o->tools && (o->schema || o->grammar || o->regex))
-        return cli_usage(c, "--tools: not together with --schema, --grammar or --regex");
+    if (o->tools && (o->grammar || o->regex))
+        return cli_usage(c, "--tools: not together with --grammar or --regex");
     if (o->tool_choice && !o->tools)
         return cli_usage(c, "--tool-choice needs --tools");
     if (!!o->schema + !!o->grammar + !!o->regex > 1)

@@ -22,21 +22,30 @@ int run_tools_open(run_session *s)
 {
     const char *choice = s->o->tool_choice ? s->o->tool_choice : "auto";
     static const char *const words[] = {"auto", "none", "required"};
-    qn_tools_options o = {.choice = QN_TOOLS_NAMED, .name = choice};
+    qn_tools_options o = {.choice = QN_TOOLS_NAMED, .name = choice, .answer_kind = QN_GRAMMAR_SCHEMA};
+    char *schema = NULL;
     size_t n;
     qn_err err;
     if (s->raw)
         return cli_fail_text("--tools", "this model has no chat template to offer tools in");
-    const int rc = cli_read(s->o->tools, &s->tools_json, &n);
-    if (rc != CLI_OK)
+    int rc = s->o->schema ? cli_read(s->o->schema, &schema, &o.n_answer) : CLI_OK;
+    if (rc == CLI_OK && s->o->tools) {
+        rc = cli_read(s->o->tools, &s->tools_json, &n);
+        if (rc == CLI_OK && strlen(s->tools_json) != n)
+            rc = cli_fail_text(s->o->tools, "not JSON: it holds a zero byte");
+    }
+    if (rc != CLI_OK) {
+        free(schema);
         return rc;
-    if (strlen(s->tools_json) != n)
-        return cli_fail_text(s->o->tools, "not JSON: it holds a zero byte");
+    }
     for (int i = 0; i < 3; i++)
         if (strcmp(choice, words[i]) == 0)
             o.choice = (qn_tool_choice)i;
     o.tools_json = s->tools_json;
-    return qn_tools_open(s->model, &o, &s->tools, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+    o.answer = schema;
+    const qn_status st = qn_tools_open(s->model, &o, &s->tools, &err);
+    free(schema);
+    return st == QN_OK ? CLI_OK : cli_fail(&err);
 }
 
 /* {"name":...,"arguments":...}: JSON text, in which a line break can only be white space. */

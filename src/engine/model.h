@@ -6,6 +6,7 @@
 #include "formats/gguf.h"
 #include "model/decoder.h"
 #include "text/jinja.h"
+#include "text/grammar.h"
 #include "text/tokenizer.h"
 
 /* Opening succeeds where a part that is not always needed is broken: a template that does not parse must not prevent `show`
@@ -36,5 +37,8 @@ qn_slice qn__model_template(const qn_model *m);
 
 /* What tells this file from others: see fingerprint.c. */
 qn_name qn__model_fingerprint(const qn_model *m);
+
+/* grammar.c: what a text of that kind describes, built into ir. -1: failed, for which err says why if the IR does not. */
+qn_node qn__grammar_source(qn_ir *ir, qn_grammar_kind kind, const char *text, size_t n, qn_err *err);
 
 #endif

@@ -1,4 +1,5 @@
 /* tools.c - tools and replies of the public API: a model's template decides the dialect, its tokenizer binds the grammar. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -49,6 +50,58 @@ out:
     return st;
 }
 
+/* Where calls have no marker, an object with a key "name" would be one: an answer has none. Takes j. NULL: failed. */
+static json_t *without_name(json_t *j, qn_err *err)
+{
+    static const char *const keys[] = {"name", "tool_name", "function"};
+    const json_t *need = json_object_get(j, "required");
+    for (size_t i = 0; i < json_array_size(need); i++)
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            if (json_is_string(json_array_get(need, i)) && strcmp(json_string_value(json_array_get(need, i)), keys[k]) == 0) {
+                (void)qn__fail(err, QN_EUNSUPPORTED, "#/required", "this model's calls have no marker: an answer with a key \"%s\" cannot be told from one; rename it, or ask without tools", keys[k]);
+                json_decref(j);
+                return NULL;
+            }
+    json_t *no = json_pack("{s:{s:{s:[s,s,s]}}}", "propertyNames", "not", "enum", keys[0], keys[1], keys[2]);
+    json_t *copy = json_is_object(j) ? json_copy(j) : json_is_true(j) ? json_object() : NULL;
+    json_t *all = json_array();
+    bool ok = no && all && (copy || json_is_false(j));
+    if (ok && copy && json_is_array(json_object_get(copy, "allOf")))
+        ok = !json_array_extend(all, json_object_get(copy, "allOf"));
+    ok = ok && !json_array_append(all, no) && (!copy || !json_object_set(copy, "allOf", all));
+    if (!ok)
+        (void)qn__fail_mem(err, "tools");
+    json_t *out = ok ? (copy ? json_incref(copy) : json_incref(j)) : NULL;
+    json_decref(no);
+    json_decref(all);
+    json_decref(copy);
+    json_decref(j);
+    return out;
+}
+
+/* The answer's form. */
+static qn_node answer(const qn_tools_options *o, const qn_tools *t, qn_ir *ir, qn_err *err)
+{
+    if (!t->calls->dialect->bare || !t->calls->n_tools)
+        return qn__grammar_source(ir, o->answer_kind, o->answer, o->n_answer, err);
+    if (o->answer_kind == QN_GRAMMAR_GBNF || o->answer_kind == QN_GRAMMAR_REGEX) {
+        (void)qn__fail(err, QN_EUNSUPPORTED, "grammar", "this model's calls have no marker: what a grammar allows cannot be told from one; ask without tools");
+        return -1;
+    }
+    json_t *j = o->answer_kind == QN_GRAMMAR_JSON ? json_true() : json_loadb(o->answer, o->n_answer, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!j) /* says why */
+        return qn__grammar_source(ir, o->answer_kind, o->answer, o->n_answer, err);
+    if (!(j = without_name(j, err)))
+        return -1;
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(j);
+    qn_node n = text ? qn__grammar_source(ir, QN_GRAMMAR_SCHEMA, text, strlen(text), err) : -1;
+    if (!text)
+        (void)qn__fail_mem(err, "tools");
+    free(text);
+    return n;
+}
+
 static qn_status compile_one(const qn_model *m, const qn_tools_options *o, qn_tools *t, int inside, qn_err *err)
 {
     qn_ir *ir = NULL;
@@ -58,7 +111,15 @@ static qn_status compile_one(const qn_model *m, const qn_tools_options *o, qn_to
                           .thinking = t->thinking,
                           .n_thinking = t->n_thinking,
                           .inside = inside};
+    qn_err why = {0};
     qn_status st = qn__ir_open(m->tokenizer, &ir, err);
+    if (!st && o->answer) {
+        want.answer = answer(o, t, ir, &why);
+        want.has_answer = true;
+        st = why.code ? why.code : qn__ir_check(ir, &why);
+        if (st && err)
+            *err = why;
+    }
     if (!st)
         st = qn__calls_grammar(t->calls, &want, m->tokenizer, ir, err);
     if (!st)
@@ -82,6 +143,7 @@ static qn_status compile(const qn_model *m, const qn_tools_options *o, qn_tools 
     for (int i = -1; i < (headers ? 0 : (int)t->n_thinking) && !st; i++)
         st = compile_one(m, o, t, i, err);
     t->calls->exact = !st;
+    t->calls->answer = o->answer != NULL;
     return st;
 }
 
@@ -105,7 +167,7 @@ qn_status qn_tools_open(const qn_model *m, const qn_tools_options *o, qn_tools *
     st = detect(m, t->calls, o->dialect, err);
     if (o->choice == QN_TOOLS_NONE)
         t->calls->n_tools = 0; /* what looks like a call is text */
-    if (!st && t->calls->n_tools && m->tokenizer && !o->unconstrained)
+    if (!st && (t->calls->n_tools || o->answer) && m->tokenizer && !o->unconstrained)
         st = compile(m, o, t, err);
 out:
     if (st)

@@ -50,6 +50,9 @@ typedef struct qn_json_style {
 /* The values that `schema` allows. `where` begins the JSON path in errors. Errors (also kept in the IR): QN_EUNSUPPORTED,
  * QN_EFORMAT, QN_ELIMIT. */
 qn_node qn__ir_schema(qn_ir *ir, const json_t *schema, const qn_json_style *style, const char *where, qn_err *err);
+/* The texts that `schema` allows, as they stand, without quotes and escapes; of them those in which none of `stops` occurs. *any: it allows
+ * every text, and nothing was built (0 is returned). Lengths are held to up to 4,000 characters: a greater maximum is none. */
+qn_node qn__ir_schema_text(qn_ir *ir, const json_t *schema, const char *const *stops, size_t n, const char *where, bool *any, qn_err *err);
 qn_node qn__ir_json(qn_ir *ir, const qn_json_style *style);            /* any value */
 qn_node qn__ir_regex(qn_ir *ir, const char *pattern, size_t n, const char *where, qn_err *err);
 /* Defines rules and the root from GBNF text. */

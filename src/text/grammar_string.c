@@ -330,7 +330,7 @@ static bool lengths_fa(qn_schema *c, const strings *s, const char *path, qn_fa *
     if (!s->min && s->max == UINT32_MAX)
         return true;
     if (s->min > LENGTH_MAX || (s->max != UINT32_MAX && s->max > LENGTH_MAX))
-        return qn__schema_fail(c, QN_EUNSUPPORTED, path, NULL, "names of more than 4000 characters are not supported") >= 0;
+        return qn__schema_fail(c, QN_EUNSUPPORTED, path, NULL, "texts of more than 4000 characters are not supported here") >= 0;
     if (s->min <= s->max && qn__fa_any(s->min, s->max, &f, &err))
         return qn__ir_fail(c->ir, err.code, err.where, "%s", err.what) >= 0;
     return narrow(c, out, any, &f, path);
@@ -370,4 +370,66 @@ out:
 bool qn__schema_string_fa(qn_schema *c, const qn_conj *k, qn_fa *out, bool *any)
 {
     return conj_fa(c, k, 0, out, any);
+}
+
+/* ---- texts without quotes ---- */
+
+/* The stops as a pattern that is found anywhere. */
+static bool stops_fa(qn_schema *c, const char *const *stops, size_t n, const char *where, qn_fa *out)
+{
+    qn_buf b = {0};
+    for (size_t i = 0; i < n; i++) {
+        qn__buf_puts(&b, i ? "|" : "");
+        for (const char *p = stops[i]; *p; p++) {
+            if (strchr("\\^$.|?*+()[]{}/-", *p))
+                qn__buf_putc(&b, '\\');
+            qn__buf_putc(&b, *p);
+        }
+    }
+    qn__buf_putc(&b, 0);
+    bool ok = !b.failed ? qn__schema_pattern_fa(c, b.data, where, out) : qn__schema_no_memory(c);
+    qn__buf_free(&b);
+    return ok;
+}
+
+/* A maximum that would need too many states is let go. */
+static json_t *without_far(qn_schema *c, json_t *s)
+{
+    json_t *far = json_object_get(s, "maxLength");
+    if (!json_is_number(far) || json_number_value(far) <= LENGTH_MAX)
+        return s;
+    json_t *copy = json_copy(s);
+    if (!copy || json_array_append_new(c->owned, copy)) {
+        (void)qn__schema_no_memory(c);
+        return NULL;
+    }
+    (void)json_object_del(copy, "maxLength");
+    return copy;
+}
+
+qn_node qn__ir_schema_text(qn_ir *ir, const json_t *schema, const char *const *stops, size_t n, const char *where, bool *any, qn_err *err)
+{
+    qn_schema c = {.ir = ir, .root = (json_t *)(uintptr_t)schema, .owned = json_array(), .made = json_object(), .id = ir->n_schemas++};
+    qn_conj k = {0};
+    qn_fa f = {0}, stop = {0};
+    qn_node out = -1;
+    json_t *s;
+    qn__arena_init(&c.paths, (size_t)1 << 20);
+    *any = false;
+    if (!c.owned || !c.made)
+        (void)qn__schema_no_memory(&c);
+    else if (!(s = without_far(&c, c.root)) || !qn__conj_add(&c, &k, s, where) || !qn__schema_string_fa(&c, &k, &f, any))
+        out = -1;
+    else if (*any)
+        out = 0;
+    else if (!stops_fa(&c, stops, n, where, &stop) || !cross(&c, &f, &stop, QN_FA_MINUS, where))
+        qn__fa_free(&f);
+    else
+        out = qn__fa_empty(&f) ? qn__ir_alt(ir, NULL, 0) : qn__ir_fa(ir, &f, false);
+    json_decref(c.owned);
+    json_decref(c.made);
+    qn__arena_free(&c.paths);
+    if (out < 0)
+        (void)qn__ir_check(ir, err);
+    return out;
 }

@@ -74,6 +74,8 @@ quietly -p 'Hello!' --tools "$T/tools.json" --tool-choice none -n 16; want_rc 0
 run run -q -p x --tools "$T/tools.json" --tool-choice sub; want_rc 1; want_sentence; want_err 'sub.*not among the tools'
 run run -q -p x --tool-choice none; want_rc 2; want_err 'needs --tools'
 run run -q -p x --tools "$T/tools.json" --regex a; want_rc 2
+printf '{"type":"object","properties":{"n":{"enum":[17]}},"required":["n"],"additionalProperties":false}' >"$T/s.json"
+quietly -p 'Add.' --tools "$T/tools.json" --schema "$T/s.json" --temp 1 --seed 3 -n 200; want_out '^(\{"name":"(add|ls)","arguments":.*|\{ *"n": *17 *\})$'
 printf '[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"$dynamicRef":"#x"}}}}}]' >"$T/bad.json"
 run run -q -p x --tools "$T/bad.json"; want_rc 1; want_sentence; want_err 'tools.0..function.parameters'
 

@@ -17,12 +17,17 @@ static const char tools_json[] =
     "\"items\":{\"type\":\"number\"}}},\"required\":[\"list\"]}}},"
     "{\"type\":\"function\",\"function\":{\"name\":\"now\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]";
 
-static qn_calls *open_calls(const char *dialect)
+static qn_calls *open_with(const char *tools, const char *dialect)
 {
     qn_calls *c = NULL;
-    assert_int_equal(qn__calls_open(tools_json, &c, NULL), QN_OK);
+    assert_int_equal(qn__calls_open(tools, &c, NULL), QN_OK);
     assert_int_equal(qn__calls_detect(c, &(qn_probe){0}, dialect, NULL), QN_OK);
     return c;
+}
+
+static qn_calls *open_calls(const char *dialect)
+{
+    return open_with(tools_json, dialect);
 }
 
 static void walks(void **state)
@@ -133,6 +138,98 @@ static void choices(void **state)
     accepts("functionary-v3.2", 1, "all\nText.", false);
 }
 
+/* Where values stand raw, strings are held to their limits all the same. */
+static void raw_strings(void **state)
+{
+    (void)state;
+    static const char tools[] =
+        "[{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"b\",\"maxLength\":20}},\"required\":[\"a\"]}},"
+        "{\"name\":\"g\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":4}},\"required\":[\"a\"]}},"
+        "{\"name\":\"h\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"anyOf\":[{\"type\":\"string\",\"format\":\"date\"},{\"type\":\"null\"}]}},\"required\":[\"a\"]}}]";
+    static const struct {
+        const char *tool, *value;
+        bool ok;
+    } cases[] = {{"f", "abc", true},   {"f", "b\nc", true},   {"f", "ac", false},        {"f", "bbbbbbbbbbbbbbbbbbbbb", false},
+                 {"g", "ab", true},    {"g", "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9", true}, {"g", "a", false}, {"g", "abcde", false},
+                 {"h", "2024-02-29", true}, {"h", "null", true}, {"h", "2024-02-30", false}};
+    static const char *const dialects[] = {"qwen3-coder", "seed", "glm", "minimax-m2"};
+    int n = 0;
+    for (size_t d = 0; d < sizeof dialects / sizeof *dialects; d++) {
+        if (!qn__dialect_find(dialects[d]))
+            continue;
+        n++;
+        qn_calls *c = open_with(tools, dialects[d]);
+        qn_err err = {0};
+        qn_grammar *g = walk_grammar(c, NULL, true, false, NULL, &err);
+        if (!g)
+            fail_msg("%s: %s: %s", dialects[d], err.where, err.what);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const qn_written *w = &c->written;
+            char text[512];
+            (void)snprintf(text, sizeof text, "%s%s%s%sa%s%s%s%s", w->first, cases[i].tool, w->mid, w->key_open, w->key_close, cases[i].value, w->value_close, w->last);
+            if (takes(g, text) != cases[i].ok)
+                fail_msg("%s: %s:\n%s", dialects[d], cases[i].ok ? "refused" : "accepted", text);
+        }
+        qn__grammar_drop(g);
+        qn__calls_close(c);
+    }
+    assert_int_equal(n, 4);
+}
+
+/* A call, or an answer of a given form, which may hold what would be a marker elsewhere. */
+static void answers(void **state)
+{
+    (void)state;
+    static const char form[] = "{\"type\":\"object\",\"properties\":{\"say\":{\"enum\":[\"<tool_call>\",\"</think>\",\"<|end|>\",\"<|END_RESPONSE|>\",\">>>now\\n{}\"]}},"
+                               "\"required\":[\"say\"],\"additionalProperties\":false}";
+    walk_vocab v = walk_open();
+    const qn_dialect *d;
+    json_t *schema = json_loads(form, 0, NULL);
+    int answered = 0, called = 0;
+    for (size_t i = 0; (d = qn__dialect(i)) != NULL; i++) {
+        qn_calls *c = open_calls(d->name);
+        qn_thinking thinking[QN_MAX_THINKING];
+        static const char source[] = "<think> <|START_THINKING|>";
+        qn_ir *ir = NULL;
+        qn_grammar *g = NULL;
+        qn_err err = {0};
+        assert_int_equal(qn__ir_open(v.t, &ir, &err), QN_OK);
+        qn_calls_want want = {.thinking = thinking, .inside = -1, .n_thinking = qn__thinking_of(source, sizeof source - 1, thinking),
+                              .answer = qn__ir_schema(ir, schema, &(qn_json_style){.any_space = true}, "#", &err), .has_answer = true};
+        if (qn__calls_grammar(c, &want, v.t, ir, &err) || qn__grammar_compile(ir, v.t, &g, &err))
+            fail_msg("%s: %s: %s", d->name, err.where, err.what);
+        qn__ir_close(ir);
+        c->exact = c->answer = true;
+        for (uint64_t seed = 0; seed < 12; seed++) {
+            qn_buf out = {0};
+            walk_reply whole = {0}, bytes = {0};
+            qn__buf_puts(&out, "");
+            if (walk(g, v.t, c, seed * 77 + i, 30, &out)) {
+                walk_parse(c, out.data, out.n, out.n + 1, &whole);
+                walk_parse(c, out.data, out.n, 1, &bytes);
+                json_t *said = json_loadb(whole.text.data ? whole.text.data : "", whole.text.n, 0, NULL);
+                bool ok = whole.calls == whole.ends && !whole.bad && bytes.calls == whole.calls && bytes.text.n == whole.text.n &&
+                          (whole.calls ? !whole.text.n : said && walk_conforms(said, schema));
+                if (!ok)
+                    fail_msg("%s: %d calls, %d complete, %d do not conform, text \"%.*s\":\n%s", d->name, whole.calls, whole.ends, whole.bad,
+                             (int)whole.text.n, whole.text.data ? whole.text.data : "", out.data);
+                answered += !whole.calls;
+                called += whole.calls > 0;
+                json_decref(said);
+            }
+            walk_reply_free(&whole);
+            walk_reply_free(&bytes);
+            qn__buf_free(&out);
+        }
+        qn__grammar_drop(g);
+        qn__calls_close(c);
+    }
+    printf("figure: an answer of a given form, or calls: %d and %d replies\n", answered, called);
+    assert_true(answered > 50 && called > 20);
+    json_decref(schema);
+    walk_close(&v);
+}
+
 static void planted_fault(void **state)
 {
     (void)state;
@@ -147,6 +244,6 @@ static void planted_fault(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(choices), cmocka_unit_test(walks), cmocka_unit_test(planted_fault)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(choices), cmocka_unit_test(walks), cmocka_unit_test(raw_strings), cmocka_unit_test(answers), cmocka_unit_test(planted_fault)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

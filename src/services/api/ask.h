@@ -249,6 +249,8 @@ void api_ask_close(api_ask *a);
 api_model *api_hold(api_server *s, http_exchange *x, const char *name);
 /* The output must match this schema, found at `path` (static) in the body. */
 void api_keep_schema(api_ask *a, const json_t *schema, const char *path);
+/* The same for any JSON object. */
+void api_keep_object(api_ask *a, const char *path);
 /* Answer 400 with a->bad, or `e`, and free it. */
 void api_ask_drop(api_ask *a, const api_error *e);
 

@@ -144,3 +144,13 @@ void api_keep_schema(api_ask *a, const json_t *schema, const char *path)
     }
     qn__buf_free(&b);
 }
+
+void api_keep_object(api_ask *a, const char *path)
+{
+    static const char any[] = "{\"type\":\"object\"}";
+    a->format_text = any;
+    a->n_format = sizeof any - 1;
+    a->format = QN_GRAMMAR_SCHEMA;
+    a->format_path = path;
+    a->has_format = true;
+}

@@ -68,16 +68,27 @@ static void trim(api_model *m)
     }
 }
 
+/* In a chat an answer in JSON may follow reasoning, and tools may be called instead of it; other grammars are the whole output's, unless
+ * there are tools. */
+static bool is_reply(const api_ask *a)
+{
+    return a->tools || (a->has_format && a->mode == API_CHAT && (a->format == QN_GRAMMAR_JSON || a->format == QN_GRAMMAR_SCHEMA));
+}
+
 static qn_status make(const api_ask *a, const char *tools, api_form *f, qn_err *err)
 {
     const qn_model *m = a->loaded->model;
-    if (tools)
-        return qn_tools_open(m, &(qn_tools_options){.tools_json = tools, .choice = a->tool_choice, .name = a->tool_name,
-                                                    .single = a->single_call},
-                             &f->tools, err);
-    qn_status st = qn_grammar_open(m, a->format, a->format_text ? a->format_text : "", a->n_format, &f->grammar, err);
-    if (st && a->format_path)
-        qn__err_prefix(err, a->format_path);
+    qn_err why = {0};
+    const char *format = !a->has_format ? NULL : a->format_text ? a->format_text : "";
+    qn_status st = is_reply(a) ? qn_tools_open(m, &(qn_tools_options){.tools_json = tools, .choice = a->tool_choice, .name = a->tool_name,
+                                                                      .single = a->single_call, .answer = format,
+                                                                      .n_answer = a->n_format, .answer_kind = a->format},
+                                               &f->tools, &why)
+                               : qn_grammar_open(m, a->format, format, a->n_format, &f->grammar, &why);
+    if (st && a->has_format && a->format_path && strncmp(why.where, "tool", 4) != 0)
+        qn__err_prefix(&why, a->format_path);
+    if (st)
+        *err = why;
     return st;
 }
 
@@ -86,16 +97,14 @@ qn_status api_forms_open(api_ask *a, qn_err *err)
     qn_buf key = {0}, tools = {0};
     if (!a->tools && !a->has_format)
         return QN_OK;
-    if (a->tools && a->has_format && a->tool_choice != QN_TOOLS_NONE)
-        return qn__fail(err, QN_EUNSUPPORTED, a->format_path ? a->format_path : "response_format",
-                        "cannot be asked for together with tools; leave out one of them, or say tool_choice \"none\"");
-    if (a->has_format) {
-        qn__buf_printf(&key, "format %d ", a->format);
-        qn__buf_put(&key, a->format_text ? a->format_text : "", a->n_format);
-    } else {
+    if (a->tools) {
         api_put_json(&tools, a->tools);
         qn__buf_printf(&key, "tools %d %d %s ", a->tool_choice, a->single_call, a->tool_name ? a->tool_name : "");
         qn__buf_put(&key, tools.data ? tools.data : "", tools.n);
+    }
+    if (a->has_format) {
+        qn__buf_printf(&key, " format %d %d ", is_reply(a), a->format);
+        qn__buf_put(&key, a->format_text ? a->format_text : "", a->n_format);
     }
     qn_status st = key.failed || tools.failed ? qn__fail_mem(err, "tools") : QN_OK;
     qn_lock *lock = &a->loaded->forms_lock;
@@ -106,7 +115,7 @@ qn_status api_forms_open(api_ask *a, qn_err *err)
     }
     if (!st && !a->form) {
         api_form *f = qn__calloc(1, sizeof *f);
-        st = f ? make(a, a->has_format ? NULL : tools.data, f, err) : qn__fail_mem(err, "tools");
+        st = f ? make(a, tools.data, f, err) : qn__fail_mem(err, "tools");
         if (!st) {
             f->n_key = key.n;
             f->key = qn__buf_take(&key, NULL);
@@ -149,7 +158,7 @@ const qn_grammar *api_forms_grammar(const api_ask *a)
 qn_status api_parts_open(api_choice *c, qn_err *err)
 {
     const api_ask *a = c->ask;
-    if (a->has_format) /* its form is the whole output's */
+    if (a->form && a->form->grammar) /* its form is the whole output's */
         return QN_OK;
     return api_forms_reply(a, &c->reply, err);
 }

@@ -52,9 +52,7 @@ static void read_format(api_ask *a, const api_at *body)
     if (!f.j || json_is_null(f.j) || (word && !*word))
         return;
     if (word && strcmp(word, "json") == 0) {
-        a->has_format = true;
-        a->format = QN_GRAMMAR_JSON;
-        a->format_path = "format";
+        api_keep_object(a, "format");
     } else if (json_is_object(f.j)) {
         api_keep_schema(a, f.j, "format");
     } else {

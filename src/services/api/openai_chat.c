@@ -51,8 +51,7 @@ static void read_format(api_ask *a, const api_at *body)
             if (api_get_object(&f, "schema", &schema)) {
                 api_keep_schema(a, schema.j, "response_format.schema");
             } else {
-                a->has_format = true;
-                a->format = QN_GRAMMAR_JSON;
+                api_keep_object(a, "response_format");
             }
         } else if (strcmp(type, "json_schema") == 0) {
             if (!api_get_object(&f, "json_schema", &s))

@@ -54,8 +54,8 @@ static qn_status take_vars(const api_ask *a, variables *v, qn_err *err)
             return qn__fail_mem(err, "chat_template_kwargs");
         v->v[v->n++] = (qn_var){.name = key, .json = text};
     }
-    /* Output of a given form begins with that form: no reasoning before it, if the template lets it be switched off. */
-    if (a->has_format && !json_object_get(a->vars, "enable_thinking") && v->n < VARS_MAX) {
+    /* A grammar begins with the output: no reasoning before it, if the template lets it be switched off. */
+    if (a->has_format && a->format != QN_GRAMMAR_JSON && a->format != QN_GRAMMAR_SCHEMA && !json_object_get(a->vars, "enable_thinking") && v->n < VARS_MAX) {
         char *no = strdup("false");
         if (!no)
             return qn__fail_mem(err, "messages");

@@ -278,9 +278,7 @@ static void read_format(api_ask *a, const api_at *body)
         return;
     (void)api_get_text(&format, "type", &type);
     if (type && strcmp(type, "json_object") == 0) {
-        a->has_format = true;
-        a->format = QN_GRAMMAR_JSON;
-        a->format_path = "text.format";
+        api_keep_object(a, "text.format");
     } else if (type && strcmp(type, "json_schema") == 0) {
         if (api_get_object(&format, "schema", &schema))
             api_keep_schema(a, schema.j, "text.format.schema");

@@ -18,6 +18,7 @@ typedef struct qn_calls {
     const qn_dialect *dialect;
     qn_written written;
     bool seen;  /* written comes from a template */
+    bool answer; /* text is an answer of a given form: once begun, nothing in it is a marker */
     bool exact; /* output is held to `written` by a grammar: white space is what it says */
     qn_tool *tools;
     size_t n_tools;
@@ -49,6 +50,8 @@ typedef struct qn_calls_want {
     const char *only;         /* this tool; NULL: any */
     const qn_thinking *thinking;
     size_t n_thinking;
+    qn_node answer;           /* has_answer: what text must be, instead of any */
+    bool has_answer;
     int inside;               /* the prompt ends inside thinking[inside]; -1: it does not */
 } qn_calls_want;
 qn_status qn__calls_grammar(const qn_calls *c, const qn_calls_want *want, const qn_tokenizer *t, qn_ir *ir, qn_err *err);

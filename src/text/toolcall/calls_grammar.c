@@ -245,7 +245,7 @@ static qn_node one_of(build *b, const json_t *list, bool strings)
 }
 
 /* Raw text that runs up to what may follow a value: another key, or the end of the call. */
-static qn_node raw_text(build *b, const qn_tool *t, const char *self)
+static qn_node raw_text(build *b, const qn_tool *t)
 {
     const qn_written *w = &b->c->written;
     const json_t *props = t->schema ? json_object_get(t->schema, "properties") : NULL;
@@ -258,7 +258,6 @@ static qn_node raw_text(build *b, const qn_tool *t, const char *self)
     json_t *v;
     if (!stops || !at)
         goto out;
-    (void)self;
     if (!props || qn__tool_open_ended(t)) {
         at[k++] = buf.n;
         qn__buf_printf(&buf, "%s%s", w->value_close, w->key_open);
@@ -288,27 +287,61 @@ out:
     return out;
 }
 
-/* `pattern` of a string that stands raw, when it is anchored at both ends; else -1. */
-static qn_node pattern(build *b, const json_t *s, const char *where)
+/* The texts that s allows a string to be, where it does not allow all (*any): what ends a value is in none of them. */
+static qn_node held_text(build *b, const json_t *s, const char *stop, const char *where, bool *any)
 {
-    const json_t *p = json_object_get(s, "pattern");
-    size_t n = json_string_length(p);
-    const char *text_of = json_string_value(p);
-    qn_err why;
-    if (!p || n < 2 || text_of[0] != '^' || text_of[n - 1] != '$')
-        return -1;
-    return qn__ir_regex(b->ir, text_of, n, where, &why);
+    qn_err why = {0};
+    size_t n = strlen(stop);
+    char end[96];
+    while (n && (stop[n - 1] == '\n' || stop[n - 1] == ' ')) /* white space behind the marker is not what ends it */
+        n--;
+    if (n >= sizeof end)
+        n = sizeof end - 1;
+    memcpy(end, stop, n);
+    end[n] = 0;
+    const char *const stops[1] = {end};
+    qn_node out = qn__ir_schema_text(b->ir, s, stops, 1, where, any, &why);
+    if (out < 0 && !b->st) {
+        b->st = why.code ? why.code : QN_ENOMEM;
+        if (b->err)
+            *b->err = why;
+    }
+    return out;
 }
 
-static qn_node string_value(build *b, const qn_tool *t, const char *key, const json_t *s, const char *where)
+/* Values of s that are of other types, as JSON: where strings are held to a form, text that spells one of these is in it, too. */
+static qn_node others_too(build *b, unsigned rest, const json_t *s, const char *where)
+{
+    static const char *const names[] = {"string", "number", "boolean", "null", "array", "object"};
+    json_t *copy = json_copy((json_t *)(uintptr_t)s), *all = json_array(), *list = json_array();
+    qn_node out = -1;
+    bool ok = copy && all && list && (!json_is_array(json_object_get(s, "allOf")) || !json_array_extend(all, json_object_get(s, "allOf")));
+    for (unsigned i = 1; ok && i < 6; i++)
+        ok = !(rest >> i & 1) || !json_array_append_new(list, json_string(names[i]));
+    ok = ok && !json_array_append_new(all, json_pack("{s:O}", "type", list)) && !json_object_set(copy, "allOf", all);
+    if (ok)
+        out = schema(b, copy, where);
+    else
+        no_memory(b);
+    json_decref(copy);
+    json_decref(all);
+    json_decref(list);
+    return out;
+}
+
+static qn_node string_value(build *b, const qn_tool *t, unsigned types, const json_t *s, const char *where)
 {
     const json_t *list = json_object_get(s, "enum"), *one = json_object_get(s, "const");
+    unsigned rest = types & ~(unsigned)QN_TYPE_STRING;
+    bool any;
     if (json_is_array(list))
         return one_of(b, list, true);
     if (json_is_string(one))
         return qn__ir_text(b->ir, json_string_value(one), json_string_length(one));
-    qn_node p = pattern(b, s, where);
-    return p >= 0 ? p : raw_text(b, t, key);
+    qn_node held = held_text(b, s, b->c->written.value_close, where, &any);
+    if (held < 0 || any)
+        return any ? raw_text(b, t) : -1;
+    return rest && rest != (QN_TYPE_ANY & ~(unsigned)QN_TYPE_STRING) && !b->c->dialect->typed ? either(b, held, others_too(b, rest, s, where)) : held;
 }
 
 /* What is no string: JSON, with the words that the family has for true, false and null. */
@@ -336,7 +369,7 @@ static qn_node argument(build *b, const qn_tool *t, const char *key, const json_
     qn_node alt[2];
     size_t k = 0;
     if (types & QN_TYPE_STRING) {
-        qn_node v = string_value(b, t, key, s, where);
+        qn_node v = string_value(b, t, types, s, where);
         if (v >= 0)
             alt[k++] = qn__ir_seq(b->ir, (qn_node[]){lit(b, w->key_close), v}, 2);
     }
@@ -370,7 +403,7 @@ static qn_node any_argument(build *b, const qn_tool *t)
     add(&q, lit(b, w->key_open));
     add(&q, qn__ir_repeat(b->ir, qn__ir_class(b->ir, letters, 4, false), 1, 32));
     add(&q, lit(b, w->key_close));
-    add(&q, raw_text(b, t, NULL));
+    add(&q, raw_text(b, t));
     add(&q, lit(b, w->value_close));
     return done(b, &q);
 }
@@ -433,6 +466,23 @@ static qn_node terse_string(build *b)
 {
     static const char quote[] = "<|\"|>";
     return qn__ir_seq(b->ir, (qn_node[]){lit(b, quote), until(b, quote), lit(b, quote)}, 3);
+}
+
+/* A string of s. References point into root. */
+static qn_node terse_held(build *b, const json_t *root, const json_t *s)
+{
+    static const char quote[] = "<|\"|>";
+    static const char *const defs[] = {"$defs", "definitions"};
+    bool any = true;
+    json_t *own = json_is_object(s) ? json_copy((json_t *)(uintptr_t)s) : json_object();
+    for (size_t i = 0; own && i < 2; i++)
+        if (json_object_get(root, defs[i]))
+            (void)json_object_set(own, defs[i], json_object_get(root, defs[i]));
+    qn_node held = own ? held_text(b, own, quote, "tools", &any) : -1;
+    if (!own)
+        no_memory(b);
+    json_decref(own);
+    return any || held < 0 ? terse_string(b) : qn__ir_seq(b->ir, (qn_node[]){lit(b, quote), held, lit(b, quote)}, 3);
 }
 
 /* item, item, ... between brackets */
@@ -548,7 +598,7 @@ static qn_node terse_value(build *b, const json_t *root, const json_t *s, int de
         if (types & (QN_TYPE_ARRAY | QN_TYPE_OBJECT))
             return terse_any(b, depth > 20 ? 3 : 0);
     if (types & QN_TYPE_STRING)
-        alt[k++] = terse_string(b);
+        alt[k++] = terse_held(b, root, s);
     if (types & QN_TYPE_NUMBER) {
         const char *type = json_string_value(json_object_get(s, "type"));
         json_t *plain = type ? json_incref((json_t *)(uintptr_t)s) : json_pack("{s:s}", "type", "number");
@@ -604,9 +654,9 @@ static qn_node any_call(build *b, const char *name_prefix, qn_node mid)
         json_decref(s);
         alt[k++] = done(b, &q);
     }
-    qn__ir_define(b->ir, "call", qn__ir_alt(b->ir, alt, k));
+    qn__ir_define(b->ir, "\x05" "call", qn__ir_alt(b->ir, alt, k));
     qn_free(alt);
-    return qn__ir_rule(b->ir, "call");
+    return qn__ir_rule(b->ir, "\x05" "call");
 }
 
 static qn_node line_breaks(build *b)
@@ -653,15 +703,31 @@ static qn_node not_bare(build *b, const char *const *stops, size_t n)
     return optional(b, either(b, plain, brace));
 }
 
+/* An answer of the form that was asked for, between the markers that Cohere's models write around text. */
+static qn_node framed_answer(build *b)
+{
+    static const char *const marks[2][2] = {{"<|START_RESPONSE|>", "<|END_RESPONSE|>"}, {"<|START_TEXT|>", "<|END_TEXT|>"}};
+    qn_node alt[3] = {b->want->answer};
+    if (b->c->dialect != &qn__dialect_cohere)
+        return alt[0];
+    for (size_t i = 0; i < 2; i++)
+        alt[i + 1] = qn__ir_seq(b->ir, (qn_node[]){lit(b, marks[i][0]), b->want->answer, optional(b, lit(b, marks[i][1]))}, 3);
+    return qn__ir_alt(b->ir, alt, 3);
+}
+
 /* Text, then calls if there are any; or calls alone. */
 static qn_node body(build *b)
 {
     const qn_dialect *d = b->c->dialect;
     const char *stops[8];
+    if (b->want->has_answer && !b->c->n_tools)
+        return framed_answer(b);
     size_t n = openings(b, stops);
     qn_node call = calls(b);
     if (b->want->required)
         return d->bare ? call : qn__ir_seq(b->ir, (qn_node[]){line_breaks(b), call}, 2);
+    if (b->want->has_answer)
+        return either(b, framed_answer(b), d->bare ? call : qn__ir_seq(b->ir, (qn_node[]){line_breaks(b), call}, 2));
     if (d->bare)
         return either(b, call, not_bare(b, stops, n));
     qn_node free_text = qn__ir_seq(b->ir, (qn_node[]){qn__ir_until(b->ir, stops, n), optional(b, call)}, 2);
@@ -683,7 +749,7 @@ static qn_node with_reasoning(build *b, qn_node rest)
         qn_node thought = qn__ir_seq(b->ir, (qn_node[]){until(b, close), lit(b, close)}, 2);
         /* Without a call a reply may also end inside its reasoning. */
         qn_node whole = qn__ir_seq(b->ir, (qn_node[]){thought, line_breaks(b), rest}, 3);
-        return w->required ? whole : either(b, whole, until(b, close));
+        return w->required || w->has_answer ? whole : either(b, whole, until(b, close));
     }
     size_t k = 0;
     for (size_t i = 0; i < w->n_thinking; i++)
@@ -705,7 +771,11 @@ static qn_node channels(build *b)
     qn_node kind = optional(b, either(b, json, plain));
     qn_node analysis = qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>analysis<|message|>"), any, next}, 3);
     qn_node preamble = qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>commentary<|message|>"), any, next}, 3);
-    qn_node final = qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>final<|message|>"), any}, 2);
+    qn_node final = b->want->has_answer
+                        ? qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>final"), kind, message, b->want->answer}, 4)
+                        : qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>final<|message|>"), any}, 2);
+    if (b->want->has_answer && !b->c->n_tools)
+        return qn__ir_seq(b->ir, (qn_node[]){qn__ir_repeat(b->ir, analysis, 0, UINT32_MAX), final}, 2);
     /* The recipient stands before or behind the channel; the name and arguments are one rule. */
     qn_node mid = qn__ir_alt(b->ir,
                              (qn_node[]){qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>commentary"), kind, message}, 3),
@@ -714,16 +784,21 @@ static qn_node channels(build *b)
     qn_node call = any_call(b, "functions.", mid);
     qn_node either_call = either(b, qn__ir_seq(b->ir, (qn_node[]){text(b, " to="), call}, 2),
                                  qn__ir_seq(b->ir, (qn_node[]){lit(b, "<|channel|>commentary"), text(b, " to="), call}, 3));
-    qn_node before = qn__ir_repeat(b->ir, b->want->required ? analysis : either(b, analysis, preamble), 0, UINT32_MAX);
+    qn_node before = qn__ir_repeat(b->ir, b->want->required || b->want->has_answer ? analysis : either(b, analysis, preamble), 0, UINT32_MAX);
     return qn__ir_seq(b->ir, (qn_node[]){before, b->want->required ? either_call : either(b, either_call, final)}, 2);
 }
 
 static qn_node recipients(build *b)
 {
     const char *const stop = ">>>";
+    qn_node answer = b->want->has_answer ? qn__ir_seq(b->ir, (qn_node[]){text(b, "all\n"), b->want->answer}, 2) : -1;
+    if (b->want->has_answer && !b->c->n_tools)
+        return answer;
     qn_node call = any_call(b, "", -1), more = qn__ir_seq(b->ir, (qn_node[]){text(b, stop), call}, 2);
     qn_node all = b->want->single ? call
                                   : qn__ir_seq(b->ir, (qn_node[]){call, qn__ir_repeat(b->ir, more, 0, UINT32_MAX)}, 2);
+    if (b->want->has_answer)
+        return b->want->required ? all : either(b, all, answer);
     qn_node spoken = qn__ir_seq(b->ir, (qn_node[]){text(b, "all\n"), until(b, stop), optional(b, qn__ir_seq(b->ir, (qn_node[]){text(b, stop), all}, 2))}, 3);
     return b->want->required ? all : either(b, all, spoken);
 }

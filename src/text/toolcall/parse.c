@@ -312,6 +312,25 @@ static parse_step text_border(qn_parse *p, bool final)
     return STEP_AGAIN;
 }
 
+/* An answer of a given form: all of it is text, but for what frames it at its very end. */
+static parse_step answer_step(qn_parse *p, bool final)
+{
+    cursor c = qn__cursor(p);
+    for (size_t i = 0; i < c.n; i++) {
+        const parse_mark *m = NULL;
+        int r = mark_at(p, c.p + i, c.n - i, false, &m);
+        bool frame = r < 0 || (r > 0 && m->kind == M_DROP && i + m->n == c.n);
+        if (!frame || (r < 0 && final))
+            continue;
+        emit_text(p, i);
+        if (final)
+            qn__parse_take(p, c.n - i, false);
+        return STEP_MORE;
+    }
+    emit_text(p, c.n);
+    return STEP_MORE;
+}
+
 static parse_step text_step(qn_parse *p, bool final)
 {
     cursor c = qn__cursor(p);
@@ -320,6 +339,8 @@ static parse_step text_step(qn_parse *p, bool final)
         return STEP_MORE;
     if (p->blank)
         return text_border(p, final);
+    if (p->calls && p->calls->answer && !p->call)
+        return answer_step(p, final);
     for (size_t i = 0; i < c.n; i++) {
         int r = mark_at(p, c.p + i, c.n - i, false, &m);
         if (r == 0 || (r < 0 && final))

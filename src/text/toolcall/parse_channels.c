@@ -122,6 +122,9 @@ parse_step qn__parse_channel(qn_parse *p, bool final)
 static size_t body_end(const qn_parse *p, const cursor *c, size_t *n_mark)
 {
     bool recipients = p->d->form == QN_FORM_RECIPIENT;
+    *n_mark = 0;
+    if (p->calls && p->calls->answer && !p->call && !p->body_reason) /* in an answer of a given form nothing is a marker */
+        return c->n;
     for (size_t i = 0; i < c->n; i++) {
         if (c->p[i] != (recipients ? '>' : '<'))
             continue;
