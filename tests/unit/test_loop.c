@@ -1,4 +1,5 @@
 /* test_loop.c - what is a loop and what is not: calls over a conversation, blocks of text, cycles of tokens. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/unloop.h"
 #include "text/loop.h"
 
 /* "Aa Bb": call A with result a, call B with result b; '|' is a user's message; lower-case word alone: text. */
@@ -163,9 +165,59 @@ static void failing_allocations(void **state)
     }
 }
 
+/* A model that says a b c a b c ... for ever; whatever it is kept from saying, its next best is the following letter. */
+static size_t say(qn_unloop *u, int32_t *out, size_t n)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        float logits[8] = {0};
+        const int32_t want = (int32_t)(i ? (out[i - 1] + 1) % 3 : 0);
+        logits[want] = 3;
+        logits[want + 1] = 2;
+        if (u)
+            found += qn__unloop_apply(u, logits, 8, out, i);
+        int32_t best = 0;
+        for (int32_t k = 1; k < 8; k++)
+            best = logits[k] > logits[best] ? k : best;
+        out[i] = best;
+    }
+    return found;
+}
+
+static void out_of_cycles(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    int32_t plain[N], a[N], b[N];
+    qn_unloop *u = NULL;
+    assert_int_equal(say(NULL, plain, N), 0);
+    assert_int_equal(qn__unloop_open(&u, NULL), QN_OK);
+    assert_true(say(u, a, N) >= 1);
+    qn__unloop_close(u);
+    size_t same = 0;
+    while (same < N && a[same] == plain[same])
+        same++;
+    assert_in_range(same, 150, 260); /* nothing is touched before there is a cycle */
+    for (size_t i = same; i + 9 < same + 200; i++) /* nor gone back to for a while */
+        assert_memory_not_equal(a + i, plain + i % 3, 9 * sizeof *a);
+    /* The same again, though shown in pieces: what was chosen elsewhere is caught up with. */
+    assert_int_equal(qn__unloop_open(&u, NULL), QN_OK);
+    (void)say(u, b, N);
+    assert_memory_equal(a, b, sizeof a);
+    qn__unloop_close(u);
+    /* Where nothing else is left, the cycle goes on. */
+    assert_int_equal(qn__unloop_open(&u, NULL), QN_OK);
+    for (size_t i = 0; i < 400; i++) {
+        float only[2] = {1, -INFINITY};
+        (void)qn__unloop_apply(u, only, 2, (int32_t[400]){0}, i);
+        assert_true(only[0] > 0);
+    }
+    qn__unloop_close(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(calls), cmocka_unit_test(cycles_of_tokens), cmocka_unit_test(blocks_of_text),
-                                       cmocka_unit_test(failing_allocations)};
+                                       cmocka_unit_test(out_of_cycles), cmocka_unit_test(failing_allocations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
