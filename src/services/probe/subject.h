@@ -8,11 +8,16 @@ typedef struct qn_question {
     const char *messages_json; /* a chat; or */
     const char *prompt;        /* text to go on with, */
     const char *suffix;        /* up to this one: fill in the middle; NULL: just on */
-    const char *tools_json;    /* offered in a chat, or NULL */
+    const char *tools_json;    /* offered in a chat, or NULL. Messages may hold tool_calls and results, as OpenAI writes them */
+    qn_tool_choice tool_choice;
+    const char *tool_name;     /* QN_TOOLS_NAMED */
+    bool unconstrained;        /* calls are not held to their schemas, where the subject could */
+    const char *schema_json;   /* what the text must conform to (JSON Schema), or NULL. Not together with tools */
     const char *id;            /* for scripted subjects: what is asked */
     float temperature, top_p;  /* 0: greedy; top_p 0 counts as 1 */
     uint64_t seed;
     int32_t max_tokens;
+    double deadline_s;         /* from asking on; 0: none */
     const char *const *stop;
     size_t n_stop;
 } qn_question;
@@ -21,6 +26,8 @@ typedef struct qn_answer {
     qn_err err;             /* code QN_OK: there is an answer */
     qn_buf text, reasoning;
     char *calls_json;       /* [{"name","arguments"}], arguments as text; NULL: none */
+    qn_buf raw;             /* with tools: the output as it was sampled, markers and all; empty where a server does not tell */
+    bool malformed;         /* a call began and cannot be read: cut off, or its arguments are no JSON. It is not among the calls */
     qn_end_reason reason;
     int32_t prompt_tokens, cached_tokens, generated_tokens; /* -1: not known */
     double first_s, total_s; /* from asking to the first token and to the end */

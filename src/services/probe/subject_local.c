@@ -1,4 +1,5 @@
 /* subject_local.c - a model in this process: several questions run in one engine together. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,18 +9,29 @@
 #include "base/mem.h"
 #include "services/probe/subject.h"
 
-enum { AT_ONCE = 8 };
+enum { AT_ONCE = 8, FORMS = 16 };
+
+/* Tools or a schema, compiled: making one takes time, and a conversation asks with the same ones again and again. */
+typedef struct form {
+    char *key;
+    qn_tools *tools;
+    qn_grammar *grammar;
+    uint64_t used;
+} form;
 
 typedef struct local {
     qn_subject s;
     qn_model *model;
     qn_engine *engine;
+    form forms[FORMS];
+    uint64_t clock;
 } local;
 
 void qn__answer_free(qn_answer *a)
 {
     qn__buf_free(&a->text);
     qn__buf_free(&a->reasoning);
+    qn__buf_free(&a->raw);
     qn_free(a->calls_json);
     qn_free(a->token_s);
     *a = (qn_answer){0};
@@ -31,20 +43,102 @@ void qn__subject_close(qn_subject *s)
         s->close(s);
 }
 
+/* ---- forms ---- */
+
+static void drop_form(form *f)
+{
+    qn_tools_close(f->tools);
+    qn_grammar_close(f->grammar);
+    qn_free(f->key);
+    *f = (form){0};
+}
+
+/* The one of that key; else the place of the one that rested longest, emptied. Questions that run together need AT_ONCE forms at
+ * most, and those are the latest, so none of theirs is dropped. */
+static form *find_form(local *l, const char *key)
+{
+    form *oldest = &l->forms[0];
+    for (size_t i = 0; i < FORMS; i++) {
+        form *f = &l->forms[i];
+        if (f->key && strcmp(f->key, key) == 0) {
+            f->used = ++l->clock;
+            return f;
+        }
+        if (f->used < oldest->used)
+            oldest = f;
+    }
+    drop_form(oldest);
+    oldest->used = ++l->clock;
+    return oldest;
+}
+
+/* *out NULL: the question has neither tools nor a schema. */
+static qn_status get_form(local *l, const qn_question *q, const form **out, qn_err *err)
+{
+    qn_buf key = {0};
+    *out = NULL;
+    if (!q->tools_json && !q->schema_json)
+        return QN_OK;
+    if (q->tools_json && q->schema_json)
+        return qn__fail(err, QN_EINVAL, "question", "has tools and a schema; leave out one of them");
+    if (q->tools_json)
+        qn__buf_printf(&key, "tools %d %d %s %s", q->tool_choice, q->unconstrained, q->tool_name ? q->tool_name : "", q->tools_json);
+    else
+        qn__buf_printf(&key, "schema %s", q->schema_json);
+    char *text = qn__buf_take(&key, NULL);
+    if (!text)
+        return qn__fail_mem(err, "tools");
+    form *f = find_form(l, text);
+    if (f->key) {
+        qn_free(text);
+        *out = f;
+        return QN_OK;
+    }
+    const qn_tools_options o = {.tools_json = q->tools_json, .choice = q->tool_choice, .name = q->tool_name, .unconstrained = q->unconstrained};
+    qn_status st = q->tools_json ? qn_tools_open(l->model, &o, &f->tools, err)
+                                 : qn_grammar_open(l->model, QN_GRAMMAR_SCHEMA, q->schema_json, strlen(q->schema_json), &f->grammar, err);
+    if (st) {
+        qn_free(text);
+        return st;
+    }
+    f->key = text;
+    *out = f;
+    return QN_OK;
+}
+
+/* ---- asking ---- */
+
 typedef struct asked {
     qn_request *request;
     qn_reply *reply;
     qn_answer *a;
+    json_t *calls;
+    qn_buf name, arguments; /* of the call that is open */
+    bool open, keep_raw;
     double start;
 } asked;
 
 static void take_part(void *arg, const qn_part *p)
 {
-    qn_answer *a = arg;
-    if (p->kind == QN_PART_TEXT)
-        qn__buf_put(&a->text, p->text, p->n);
-    else if (p->kind == QN_PART_REASONING)
-        qn__buf_put(&a->reasoning, p->text, p->n);
+    asked *k = arg;
+    switch (p->kind) {
+    case QN_PART_TEXT: qn__buf_put(&k->a->text, p->text, p->n); break;
+    case QN_PART_REASONING: qn__buf_put(&k->a->reasoning, p->text, p->n); break;
+    case QN_PART_CALL:
+        k->a->malformed |= k->open;
+        k->open = true;
+        k->name.n = k->arguments.n = 0;
+        qn__buf_puts(&k->name, p->name);
+        break;
+    case QN_PART_ARGUMENTS: qn__buf_put(&k->arguments, p->text, p->n); break;
+    case QN_PART_CALL_END:
+        k->open = false;
+        k->calls = k->calls ? k->calls : json_array();
+        if (json_array_append_new(k->calls, json_pack("{s:s, s:s%}", "name", p->name, "arguments", k->arguments.data ? k->arguments.data : "",
+                                                      k->arguments.n)))
+            (void)qn__fail_mem(&k->a->err, "answer");
+        break;
+    }
 }
 
 static qn_status begin(local *l, const qn_question *q, asked *k)
@@ -53,6 +147,7 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
     char *prompt = NULL;
     size_t n_prompt = 0, n_ids = 0;
     int32_t *ids = NULL;
+    const form *f = NULL;
     qn_status st = QN_OK;
     if (q->suffix)
         return qn__fail(err, QN_EUNSUPPORTED, "infilling", "is asked of a server only: start quern serve and give --endpoint");
@@ -60,8 +155,13 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
         const qn_render_options r = {.model = l->model, .messages_json = q->messages_json, .tools_json = q->tools_json};
         st = qn_render(&r, &prompt, &n_prompt, err);
         if (!st)
-            st = qn_reply_open(l->model, NULL, prompt, n_prompt, &k->reply, err);
+            st = get_form(l, q, &f, err);
+        if (!st && !q->schema_json) /* its form is the whole output's */
+            st = qn_reply_open(l->model, f ? f->tools : NULL, prompt, n_prompt, &k->reply, err);
+    } else {
+        st = get_form(l, q, &f, err);
     }
+    k->keep_raw = q->tools_json != NULL;
     const char *text = prompt ? prompt : q->prompt;
     if (!st)
         st = qn_tokenize(l->model, text, prompt ? n_prompt : strlen(text), prompt != NULL, prompt ? QN_BOS_NO : QN_BOS_AUTO, &ids, &n_ids, err);
@@ -76,6 +176,9 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
     o.stop = q->stop;
     o.n_stop = q->n_stop;
     o.show_special = k->reply != NULL;
+    o.deadline_s = q->deadline_s;
+    if (f)
+        o.grammar = f->grammar ? f->grammar : qn_tools_grammar(f->tools, prompt ? prompt : "", n_prompt);
     k->start = qn__now();
     if (!st)
         st = qn_request_open(l->engine, &o, &k->request, err);
@@ -84,15 +187,32 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
     return st;
 }
 
+static void end_calls(asked *k)
+{
+    qn_answer *a = k->a;
+    a->malformed |= k->open;
+    char *text = k->calls ? json_dumps(k->calls, JSON_COMPACT) : NULL;
+    a->calls_json = text ? qn__strndup(text, strlen(text)) : NULL;
+    if (!a->err.code && ((k->calls && !a->calls_json) || k->name.failed || k->arguments.failed))
+        (void)qn__fail_mem(&a->err, "answer");
+    free(text);
+    json_decref(k->calls);
+    qn__buf_free(&k->name);
+    qn__buf_free(&k->arguments);
+    k->calls = NULL;
+    k->open = false;
+}
+
 static void finish(asked *k)
 {
     if (k->reply && !k->a->err.code)
-        (void)qn_reply_end(k->reply, take_part, k->a, &k->a->err);
+        (void)qn_reply_end(k->reply, take_part, k, &k->a->err);
+    end_calls(k);
     if (k->reply)
         qn_reply_close(k->reply);
     if (k->request)
         qn_request_close(k->request);
-    if (!k->a->err.code && (k->a->text.failed || k->a->reasoning.failed))
+    if (!k->a->err.code && (k->a->text.failed || k->a->reasoning.failed || k->a->raw.failed))
         (void)qn__fail_mem(&k->a->err, "answer");
     k->reply = NULL;
     k->request = NULL;
@@ -111,9 +231,11 @@ static bool advance(asked *k)
             a->first_s = at;
         if (qn__grow((void **)&a->token_s, &a->cap_token_s, a->n_token_s + 1, sizeof *a->token_s))
             a->token_s[a->n_token_s++] = at;
+        if (k->keep_raw)
+            qn__buf_put(&a->raw, ev.text, ev.n_text);
         if (!k->reply)
             qn__buf_put(&a->text, ev.text, ev.n_text);
-        else if (qn_reply_put(k->reply, ev.text, ev.n_text, take_part, a, &a->err))
+        else if (qn_reply_put(k->reply, ev.text, ev.n_text, take_part, k, &a->err))
             return true;
     }
     if (ev.kind != QN_EVENT_END)
@@ -178,6 +300,8 @@ static void close_local(qn_subject *s)
     local *l = (local *)s;
     if (l->engine)
         qn_engine_close(l->engine);
+    for (size_t i = 0; i < FORMS; i++)
+        drop_form(&l->forms[i]);
     qn_model_close(l->model);
     qn_free(l);
 }

@@ -1,6 +1,7 @@
 /* subject_remote.c - an OpenAI-compatible server, asked over HTTP with streaming, so that the time of the first token is known. */
 #include <curl/curl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,22 @@ static size_t receive(char *p, size_t size, size_t n, void *arg)
     return n;
 }
 
+/* What calls or text must look like, as far as the protocol can say it. */
+static void put_forms(json_t *o, const qn_question *q)
+{
+    static const char *const choices[] = {"auto", "none", "required"};
+    if (q->tools_json) {
+        (void)json_object_set_new(o, "tools", json_loads(q->tools_json, 0, NULL));
+        (void)json_object_set_new(o, "tool_choice", q->tool_choice == QN_TOOLS_NAMED
+                                  ? json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", q->tool_name)
+                                  : json_string(choices[q->tool_choice]));
+    }
+    json_t *schema = q->schema_json ? json_loads(q->schema_json, 0, NULL) : NULL;
+    if (schema)
+        (void)json_object_set_new(o, "response_format", json_pack("{s:s, s:{s:s, s:b, s:o}}", "type", "json_schema", "json_schema", "name",
+                                                                  "answer", "strict", 1, "schema", schema));
+}
+
 static char *make_body(const remote *r, const qn_question *q)
 {
     json_error_t e;
@@ -156,8 +173,7 @@ static char *make_body(const remote *r, const qn_question *q)
         (void)json_object_set_new(o, "prompt", json_string(q->prompt));
     if (q->suffix)
         (void)json_object_set_new(o, "suffix", json_string(q->suffix));
-    if (q->tools_json)
-        (void)json_object_set_new(o, "tools", json_loads(q->tools_json, 0, &e));
+    put_forms(o, q);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
@@ -185,6 +201,8 @@ static bool start(remote *r, CURLM *m, transfer *t, const qn_question *q, qn_ans
     (void)curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
     (void)curl_easy_setopt(t->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(t->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENT_S);
+    if (q->deadline_s > 0)
+        (void)curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, (long)(fmin(q->deadline_s, 1e6) * 1000) + 1);
     t->start = qn__now();
     return curl_multi_add_handle(m, t->curl) == CURLM_OK || (qn__fail_mem(&a->err, "question"), false);
 }
@@ -199,18 +217,37 @@ static void cut_stops(const qn_question *q, qn_answer *a)
     }
 }
 
+/* Calls whose arguments are no JSON object are none: what came stays in raw. */
 static void make_calls(transfer *t)
 {
-    json_t *list = t->n_calls ? json_array() : NULL;
+    json_t *list = NULL;
     for (size_t i = 0; i < t->n_calls; i++) {
         const call *c = &t->calls[i];
-        (void)json_array_append_new(list, json_pack("{s:s%, s:s%}", "name", c->name.data ? c->name.data : "", c->name.n, "arguments",
-                                                    c->arguments.data ? c->arguments.data : "", c->arguments.n));
+        const char *arguments = c->arguments.data ? c->arguments.data : "{}";
+        const size_t n = c->arguments.data ? c->arguments.n : 2;
+        json_t *read = json_loadb(arguments, n, 0, NULL);
+        qn__buf_printf(&t->a->raw, "%s%s %s", t->a->raw.n ? "\n" : "", c->name.data ? c->name.data : "", arguments);
+        if (!json_is_object(read) || !c->name.n) {
+            t->a->malformed = true;
+        } else {
+            list = list ? list : json_array();
+            (void)json_array_append_new(list, json_pack("{s:s%, s:s%}", "name", c->name.data, c->name.n, "arguments", arguments, n));
+        }
+        json_decref(read);
     }
     char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
     t->a->calls_json = text ? qn__strndup(text, strlen(text)) : NULL;
+    if (list && !t->a->calls_json && !t->a->err.code)
+        (void)qn__fail_mem(&t->a->err, "answer");
     free(text);
     json_decref(list);
+}
+
+/* Servers tell of a prompt that is too long in words only, or by a code of OpenAI's. */
+static bool tells_of_context(const qn_err *e)
+{
+    return strstr(e->what, "context_length") || strstr(e->what, "context length") || strstr(e->what, "context size") ||
+           strstr(e->what, "the context") || strstr(e->what, "exceed_context");
 }
 
 static void end(transfer *t, CURLcode rc, const qn_question *q)
@@ -227,13 +264,17 @@ static void end(transfer *t, CURLcode rc, const qn_question *q)
         take_object(t, body);
     json_decref(body);
     a->total_s = qn__now() - t->start;
-    if (!a->err.code && rc != CURLE_OK)
+    if (!a->err.code && rc == CURLE_OPERATION_TIMEDOUT && q->deadline_s > 0 && a->total_s >= q->deadline_s)
+        a->reason = QN_END_DEADLINE;
+    else if (!a->err.code && rc != CURLE_OK)
         (void)qn__fail(&a->err, QN_EIO, t->url, "no answer: %s", curl_easy_strerror(rc));
     else if (!a->err.code && (status < 200 || status > 299))
         (void)qn__fail(&a->err, QN_EIO, t->url, "the server answered with status %ld", status);
+    if (a->err.code == QN_EIO && tells_of_context(&a->err))
+        a->err.code = QN_ECONTEXT;
     cut_stops(q, a);
     make_calls(t);
-    if (!a->err.code && (a->text.failed || a->reasoning.failed || t->line.failed))
+    if (!a->err.code && (a->text.failed || a->reasoning.failed || a->raw.failed || t->line.failed))
         (void)qn__fail_mem(&a->err, "answer");
 }
 
