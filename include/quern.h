@@ -742,6 +742,28 @@ QN_API void qn_compare_options_init(qn_compare_options *o);
  * sandbox), QN_EINVAL (quantisations of different models), QN_EIO, QN_ECANCELLED, and those of the models. */
 QN_API qn_status qn_compare(const qn_compare_options *o, char **report_json, qn_err *err);
 
+/* A model as an agent: does it finish tasks that need tools, how surely, and if not, why? */
+typedef struct qn_agent_options {
+    qn_probe_options probe;
+    uint32_t tiers;         /* bits: 1 easy, 2 medium, 4 hard, 8 extreme; 0: all */
+    uint32_t paths;         /* bits: 1 native calls of tools, 2 JSON that the prompt asks for; 0: both */
+    const char *families;   /* names of kinds of tasks, separated by commas; NULL: all */
+    double repeats;         /* times the 5, 8, 16 and 24 instances of each kind that the tiers have; 0: 1 */
+    int32_t limit;          /* samples of each tier and path, at most; 0: all */
+    bool all_tiers;         /* go on behind a tier that failed */
+    bool unconstrained;     /* native calls are not held to their schemas */
+    bool constrain_json;    /* JSON calls are held to their form */
+    float temperature, top_p; /* 0: greedy (instances differ, so no prompt is asked twice); top_p 0 counts as 1 */
+    int32_t max_tokens;     /* of an answer; 0: 1024 */
+    double deadline_s;      /* of an answer; 0: 600 */
+    int64_t rescore;        /* judge the transcripts of this run of the ledger again and ask nothing; 0: no */
+} qn_agent_options;
+QN_API void qn_agent_options_init(qn_agent_options *o);
+/* Tasks in simulated worlds whose final state is judged, in four tiers, on both paths. Report as JSON: for each path and tier pass@1 and
+ * pass^k with 95 % intervals, steps, tokens, and the reasons of failures; a verdict for each profile and what would change it. Every
+ * transcript lies in the ledger; the same call takes an ended run up again. Errors: QN_EINVAL, QN_EIO, QN_ECANCELLED, and those of the model. */
+QN_API qn_status qn_agent_report(const qn_agent_options *o, char **report_json, qn_err *err);
+
 /* ---- the ledger ------------------------------------------------------------------------------------------------ */
 
 /* What probes kept. path NULL: $XDG_DATA_HOME/quern/ledger.db. Errors of all: QN_EIO, QN_EFORMAT (no ledger), QN_EINVAL (no such

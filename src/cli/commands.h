@@ -22,5 +22,6 @@ extern const cli_command cli_cmd_eval;
 extern const cli_command cli_cmd_inspect;
 extern const cli_command cli_cmd_ledger;
 extern const cli_command cli_cmd_audit;
+extern const cli_command cli_cmd_report;
 
 #endif

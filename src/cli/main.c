@@ -28,6 +28,7 @@ static const cli_command *const commands[] = {
     &cli_cmd_inspect,
     &cli_cmd_ledger,
     &cli_cmd_audit,
+    &cli_cmd_report,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

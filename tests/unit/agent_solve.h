@@ -613,7 +613,7 @@ static void solve(solver *s, const char *family)
 }
 
 /* Against a world, at once; how many calls it took. */
-static int solve_world(qn_task *t)
+__attribute__((unused)) static int solve_world(qn_task *t)
 {
     solver s = {.user = t->user.data, .world = &t->env};
     qn__arena_init(&s.arena, 0);

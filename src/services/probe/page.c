@@ -21,6 +21,7 @@ static const struct {
     {"eval", qn__page_of_eval},
     {"inspect", qn__page_of_inspect},
     {"audit", qn__page_of_audit},
+    {"agent", qn__page_of_agent},
 };
 
 /* ---- escaping ---- */
