@@ -5,6 +5,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -387,16 +388,16 @@ static void test_faults(void **state)
 
 typedef struct busy {
     int16_t cpu;
-    volatile bool stop;
-    volatile uint64_t n;
+    atomic_int stop;
+    atomic_uint n;
 } busy;
 
 static void spin(void *arg)
 {
     busy *b = arg;
     (void)qn__cpus_pin(&b->cpu, 1, NULL);
-    while (!b->stop)
-        b->n++;
+    while (!atomic_load(&b->stop))
+        atomic_fetch_add(&b->n, 1);
 }
 
 /* A busy thread on the processor where the model runs: it is taken away, and the meter says so. */
@@ -415,7 +416,7 @@ static void test_switches(void **state)
         assert_int_equal(qn__thread_start(spin, &others[i], &threads[i], NULL), QN_OK);
     qn_pace_run r = paced(&b, 64, 600, 0, 0);
     for (int i = 0; i < 2; i++) {
-        others[i].stop = true;
+        atomic_store(&others[i].stop, 1);
         qn__thread_join(threads[i]);
     }
     uint64_t taken = 0;
