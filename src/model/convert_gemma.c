@@ -116,7 +116,7 @@ static void s_gemma4(qn__cv *c)
     check_switches(c);
     if (c->status == QN_OK && c->size['H'] % kv_full)
         (void)qn__cv_bad_key(c, "num_global_key_value_heads", "%lld does not divide the %lld heads", (long long)kv_full, (long long)c->size['H']);
-    if (c->status == QN_OK && ple > 0 && qn__cv_int(c, "vocab_size_per_layer_input", 1, 1 << 28, c->size['V']) != c->size['V'])
+    if (c->status == QN_OK && ple > 0 && qn__cv_int(c, "vocab_size_per_layer_input", 1, 1 << 28, 262144) != c->size['V'])
         (void)qn__cv_bad_key(c, "vocab_size_per_layer_input", "is not vocab_size: GGUF's gemma4 has one vocabulary");
     if (c->status == QN_OK && qn__cv_bool(c, "enable_moe_block", false))
         qn__cv_experts(c, 0, "moe_intermediate_size|expert_intermediate_size");
@@ -154,12 +154,18 @@ static void m_gemma4(qn__cv *c)
         qn__cv_put_int(c, "expert_feed_forward_length", c->size['M']);
 }
 
+/* What published files may leave out. The 12B ("unified") has neither embeddings for each layer nor experts. */
+#define LEFT_OUT(context, window, ple)                                                                                 \
+    "{\"vocab_size\":262144,\"hidden_size\":2304,\"intermediate_size\":9216,\"num_hidden_layers\":30,\"num_attention_heads\":8," \
+    "\"num_key_value_heads\":4,\"global_head_dim\":512,\"rms_norm_eps\":1e-6,\"max_position_embeddings\":" context \
+    ",\"sliding_window\":" window ",\"hidden_size_per_layer_input\":" ple ",\"rope_parameters\":{\"sliding_attention\":{" \
+    "\"rope_type\":\"default\",\"rope_theta\":10000.0},\"full_attention\":{\"rope_type\":\"proportional\",\"partial_rotary_factor\":" \
+    "0.25,\"rope_theta\":1000000.0}}}"
+
+enum { FLAGS = QN_CV_TIED | QN_CV_VISION | QN_CV_MLA | QN_CV_MERGES };
 const qn__cv_family qn__cv_gemmas[] = {
-    {{"Gemma4ForConditionalGeneration", "Gemma4ForCausalLM"}, "gemma4", QN_CV_TIED | QN_CV_VISION | QN_CV_MLA | QN_CV_MERGES,
-     {r_globals, r_gemma4}, {k_gemma4}, s_gemma4, m_gemma4, 1e6, 256,
-     "{\"vocab_size\":262144,\"hidden_size\":2304,\"intermediate_size\":9216,\"num_hidden_layers\":30,\"num_attention_heads\":8,"
-     "\"num_key_value_heads\":4,\"global_head_dim\":512,\"max_position_embeddings\":131072,\"rms_norm_eps\":1e-6,\"sliding_window\":512,"
-     "\"hidden_size_per_layer_input\":256,\"vocab_size_per_layer_input\":262144,\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":"
-     "\"default\",\"rope_theta\":10000.0},\"full_attention\":{\"rope_type\":\"proportional\",\"partial_rotary_factor\":0.25,\"rope_theta\":"
-     "1000000.0}}}"},
+    {{"Gemma4ForConditionalGeneration", "Gemma4ForCausalLM"}, "gemma4", FLAGS, {r_globals, r_gemma4}, {k_gemma4}, s_gemma4, m_gemma4,
+     1e6, 256, LEFT_OUT("131072", "512", "256")},
+    {{"Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedForCausalLM"}, "gemma4", FLAGS, {r_globals, r_gemma4}, {k_gemma4}, s_gemma4,
+     m_gemma4, 1e6, 256, LEFT_OUT("262144", "1024", "0")},
     {.arch = NULL}};

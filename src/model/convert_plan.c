@@ -403,7 +403,7 @@ static bool needless(qn__cv *c, const qn__cv_entry *e)
 {
     unsigned layer;
     static const char *const suffixes[] = {".rotary_emb.inv_freq", ".input_scale", ".activation_scale", ".k_scale", ".v_scale", ".masked_bias"};
-    static const char *const modal[] = {"vision_tower.", "multi_modal_projector.", "vision_model.", "visual.", "audio_tower.", "embed_vision.", "embed_audio."};
+    static const char *const modal[] = {"vision_tower.", "multi_modal_projector.", "vision_model.", "visual.", "audio_tower.", "embed_vision.", "embed_audio.", "vision_embedder."};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (ends(e->name, suffixes[i]))
             return true;

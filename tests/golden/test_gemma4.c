@@ -455,11 +455,17 @@ static json_t *text_config(const g4_variant *m)
 }
 
 /* The model of g4_make as a folder, with parts that see and hear, which are left out. */
-static void write_folder(hf_folder *f, const g4_variant *m, const char *dir)
+static void write_folder(hf_folder *f, const g4_variant *m, const char *dir, bool unified)
 {
-    const char *const more[] = {"model.vision_tower.encoder.layers.0.mlp.down_proj.weight", "model.embed_audio.embedding_projection.weight"};
-    *f = (hf_folder){.config = json_pack("{s:[s],s:s,s:o,s:{}}", "architectures", "Gemma4ForConditionalGeneration", "model_type", "gemma4",
-                                         "text_config", text_config(m), "vision_config")};
+    static const char *const absent[] = {"vocab_size_per_layer_input", "hidden_size_per_layer_input", "enable_moe_block", "num_experts",
+                                         "top_k_experts", "moe_intermediate_size"};
+    const char *const more[] = {unified ? "model.vision_embedder.patch_dense.weight" : "model.vision_tower.encoder.layers.0.mlp.down_proj.weight",
+                                "model.embed_audio.embedding_projection.weight"};
+    *f = (hf_folder){.config = json_pack("{s:[s],s:o,s:{}}", "architectures",
+                                         unified ? "Gemma4UnifiedForConditionalGeneration" : "Gemma4ForConditionalGeneration", "text_config",
+                                         text_config(m), "vision_config")};
+    for (size_t i = 0; unified && i < sizeof absent / sizeof *absent; i++)
+        json_object_del(json_object_get(f->config, "text_config"), absent[i]);
     (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
     for (int i = 0; i < g4_n; i++) {
         const g4_tensor *t = &g4_tensors[i];
@@ -519,22 +525,23 @@ static void remove_all(const char *dir)
 static void converted(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < G4_VARIANTS; i++) {
+    for (size_t i = 0; i <= G4_VARIANTS; i++) { /* the last: the dense one, as the family without encoders says it */
         char dir[] = "/tmp/quern-gemma4-XXXXXX", out[64];
         hf_folder f;
         qn_convert_result r;
         qn_err err;
-        const g4_variant *m = &g4_variants[i];
+        bool unified = i == G4_VARIANTS;
+        const g4_variant *m = &g4_variants[unified ? 1 : i];
         assert_non_null(mkdtemp(dir));
         (void)snprintf(out, sizeof out, "%s.gguf", dir);
         g4_make(m);
-        write_folder(&f, m, dir);
+        write_folder(&f, m, dir, unified);
         if (convert(dir, out, &r, &err) != QN_OK)
             fail_msg("%s: %s: %s", m->name, err.where, err.what);
         assert_string_equal(r.architecture, "gemma4");
         /* seeing, hearing, and of a layer that shares: keys, their norm and values, if any */
         assert_int_equal(r.n_left_out, m->shared ? 5 : 2);
-        check(m, out, ", converted");
+        check(m, out, unified ? ", converted as unified" : ", converted");
         check_vocabulary(out);
         hf_free(&f);
         remove_all(dir);
@@ -567,7 +574,7 @@ static void folders_refused(void **state)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(out, sizeof out, "%s.gguf", dir);
     g4_make(m);
-    write_folder(&f, m, dir);
+    write_folder(&f, m, dir, false);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         qn_err err = {0};
         json_t *text = json_object_get(f.config, "text_config"), *old = json_incref(json_object_get(text, cases[i].key));
