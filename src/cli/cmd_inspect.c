@@ -46,6 +46,7 @@ static const cli_option options[] = {
     {"--keep-cached", NULL, CLI_FLAG, NULL, offsetof(inspect_options, keep_cached), 0, 0, "do not make the system forget the file before the cold run"},
     CLI_REPORT_OPTIONS(inspect_options, report),
     CLI_PROBE_OPTIONS(inspect_options, probe, "context (default: the model's, at most 4096)"),
+    CLI_CACHE_OPTIONS(inspect_options, probe.engine),
 };
 
 const cli_command cli_cmd_inspect = {

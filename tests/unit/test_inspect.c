@@ -386,6 +386,56 @@ static void test_faults(void **state)
     (void)munmap(p, n);
 }
 
+/* The same with a file that the system was made to forget: its pages come from the disk, where there is one. */
+static void test_disk_faults(void **state)
+{
+    (void)state;
+    char path[] = "/var/tmp/quern-faults-XXXXXX";
+    const size_t n = (size_t)16 << 20;
+    static char block[65536];
+    const int fd = mkstemp(path);
+    qn_map map;
+    qn_gap g[40];
+    qn_meter m;
+    unsigned sum = 0;
+    if (fd < 0) {
+        print_message("skipped: no file can be made in /var/tmp\n");
+        skip();
+    }
+    memset(block, 1, sizeof block);
+    for (size_t at = 0; at < n; at += sizeof block)
+        assert_int_equal(write(fd, block, sizeof block), (ssize_t)sizeof block);
+    (void)fsync(fd);
+    (void)close(fd);
+    assert_int_equal(qn__map_open(path, &map, NULL), QN_OK);
+    (void)madvise((void *)(uintptr_t)map.data, n, MADV_RANDOM);
+    for (size_t at = 0; at < n; at += 4096)
+        sum += map.data[at];
+    qn__meter_begin(&m, "", 0);
+    for (int i = 0; i < 40; i++) {
+        if (i == 25) {
+            (void)madvise((void *)(uintptr_t)map.data, n, MADV_DONTNEED);
+            qn__file_forget(path);
+        }
+        for (size_t at = 0; at < n; at += 4096)
+            sum += map.data[at];
+        g[i] = (qn_gap){.s = i == 25 ? 0.05 : 0.01 + 1e-5 * (i % 5)};
+        qn__meter_take(&m, qn__now(), 0, &g[i]);
+    }
+    qn__map_close(&map);
+    (void)unlink(path);
+    assert_int_equal(sum, 41 * (n / 4096));
+    if (g[25].major_faults == 0) {
+        print_message("skipped: /var/tmp is not on a disk\n");
+        skip();
+    }
+    qn_pace pace = pace_of(g, 40);
+    assert_int_equal(pace.n_spikes, 1);
+    assert_int_equal(pace.spikes[0].at, 25);
+    assert_int_equal(pace.spikes[0].first, QN_CAUSE_DISK_FAULT);
+    qn__pace_free(&pace);
+}
+
 typedef struct busy {
     int16_t cpu;
     atomic_int stop;
@@ -562,7 +612,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_harness), cmocka_unit_test(test_steady), cmocka_unit_test(test_planted), cmocka_unit_test(test_ordinary),
         cmocka_unit_test(test_figures), cmocka_unit_test(test_machine), cmocka_unit_test(test_files), cmocka_unit_test(test_run),
-        cmocka_unit_test(test_neighbour), cmocka_unit_test(test_eviction), cmocka_unit_test(test_faults), cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_neighbour), cmocka_unit_test(test_eviction), cmocka_unit_test(test_faults), cmocka_unit_test(test_disk_faults),
+        cmocka_unit_test(test_switches),
         cmocka_unit_test(test_whole), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, prepare, drop);

@@ -85,6 +85,7 @@ typedef struct qn_pace_options {
     /* Halfway through, this prompt comes in beside; NULL: none. */
     const int32_t *beside;
     size_t n_beside;
+    bool bare; /* times only, no counters: what counting costs is found out against it */
     bool (*keep_on)(void *arg);
     void *arg;
 } qn_pace_options;

@@ -441,6 +441,7 @@ static qn_status plan(looking *l, qn_err *err)
 qn_status qn__inspect_local(qn_inspection *x, qn_err *err)
 {
     looking l = {.x = x, .o = *x->o, .path = x->o->probe.model};
+    const double load = qn__cpu_load(); /* before we are one of them */
     if (l.path && strcmp(l.path, "embedded") == 0)
         l.path = NULL;
     qn_status st = plan(&l, err);
@@ -459,6 +460,7 @@ qn_status qn__inspect_local(qn_inspection *x, qn_err *err)
         limits(&l);
         energy(&l);
         (void)json_object_set_new(x->report, "overhead", json_real(l.overhead));
+        (void)json_object_set_new(x->report, "load_before", json_real(load));
         (void)json_object_set_new(x->report, "engine", json_pack("{s:i, s:i, s:s, s:i, s:b, s:i, s:i}", "context", l.ei.n_ctx, "threads", l.ei.n_threads, "level",
                                                                  l.ei.cpu, "chunk", l.ei.n_chunk, "repacked", l.ei.packed_bytes > 0, "prompt_tokens",
                                                                  l.o.n_prompt, "generated_tokens", l.o.n_generate));

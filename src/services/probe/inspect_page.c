@@ -271,7 +271,7 @@ static void put_memory(qn_page *p, const json_t *r)
     const double known = qn__page_num(m, "weights_resident") + qn__page_num(m, "weights_repacked") + qn__page_num(m, "kv") + qn__page_num(m, "activations") +
                          qn__page_num(m, "tokenizer"), process = qn__page_num(m, "process");
     const qn_page_part parts[] = {{"weights, repacked", qn__page_num(m, "weights_repacked")}, {"weights, in the mapped file", qn__page_num(m, "weights_resident")},
-                                  {"KV cache", qn__page_num(m, "kv")}, {"activations and the engine", qn__page_num(m, "activations")},
+                                  {"KV cache", qn__page_num(m, "kv")}, {"activations and the engine, as reserved", qn__page_num(m, "activations")},
                                   {"tokenizer", qn__page_num(m, "tokenizer")}, {"rest of the process", process > known ? process - known : 0}};
     qn__page_section(p, "Memory");
     qn__page_memory(p, "What it is taken by", qn__page_num(m, "machine"), parts, sizeof parts / sizeof *parts);
@@ -292,6 +292,9 @@ static void put_limits(qn_page *p, const json_t *r)
         qn__page_bars(p, "Arithmetic", "Gop/s", 0, arithmetic, 2);
         qn__page_text(p, "Decode runs at %s of its limit (%s), prefill at %s (%s).", qn__page_percent(qn__page_num(l, "decode.share")).s, qn__page_str(l, "decode.bound"),
                       qn__page_percent(qn__page_num(l, "prefill.share")).s, qn__page_str(l, "prefill.bound"));
+        if (qn__page_num(l, "decode.share") > 1.02 || qn__page_num(l, "prefill.share") > 1.02)
+            qn__page_verdict(p, QN_TONE_WARN, "TOO LOW", "More was achieved than was measured as the limit: something else was running meanwhile. Inspect "
+                                                         "again when the machine is at rest.");
         qn__page_note(p, "The limits were measured in this run, by loops that do nothing else on the same threads.");
     }
     if (json_object_get(r, "energy"))
@@ -332,6 +335,15 @@ static void put_remote(qn_page *p, const json_t *r)
 
 /* ---- the page ---- */
 
+/* Programs that wanted to run beforehand, over the processors. */
+static void put_busy(qn_page *p, const json_t *r)
+{
+    const double load = qn__page_num(r, "load_before"), cpus = qn__page_num(r, "machine.cpus");
+    if (load > 0.5 * cpus)
+        qn__page_verdict(p, QN_TONE_WARN, "BUSY", "Other programs were running (load %.1f on %.0f processors): speeds are lower, and tokens less even, than they "
+                                                  "could be.", load, cpus);
+}
+
 static void put_cannot(qn_page *p, const json_t *r)
 {
     const json_t *c = json_object_get(r, "cannot");
@@ -353,6 +365,7 @@ qn_status qn__page_of_inspect(qn_page *p, const json_t *r, qn_err *err)
     qn__page_begin(p, title, "%s tokens per second; the first after %s; half of all tokens took at most %s, 99 of 100 at most %s.",
                    qn__page_number(QN_UNIT_PLAIN, qn__page_num(run, "tokens_per_s")).s, qn__page_seconds(qn__page_num(run, "first_s")).s,
                    qn__page_seconds(1e-9 * qn__page_num(run, "p50_ns")).s, qn__page_seconds(1e-9 * qn__page_num(run, "p99_ns")).s);
+    put_busy(p, r);
     put_phases(p, r);
     if (json_object_get(r, "warm"))
         put_tokens(p, r);

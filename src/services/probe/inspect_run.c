@@ -51,7 +51,8 @@ static void token_came(pacing *p, double now)
     qn_pace_run *r = p->r;
     uint64_t evicted = 0;
     p->n_text++;
-    (void)qn_scheduler_call(p->s, get_evicted, &evicted, NULL);
+    if (!p->o->bare)
+        (void)qn_scheduler_call(p->s, get_evicted, &evicted, NULL);
     if (p->n_text == 1) {
         r->first_s = now - p->start;
         qn__meter_begin(&p->meter, "", evicted);
@@ -59,7 +60,8 @@ static void token_came(pacing *p, double now)
                qn__grow((void **)&p->steps, &p->cap_steps, r->n_gaps + 1, sizeof *p->steps)) {
         qn_gap *g = &r->gaps[r->n_gaps];
         *g = (qn_gap){.s = now - p->last, .neighbour_prefill = p->early_prefill, .others = p->early_others};
-        qn__meter_take(&p->meter, now, evicted, g);
+        if (!p->o->bare)
+            qn__meter_take(&p->meter, now, evicted, g);
         p->steps[r->n_gaps++] = step_now(p);
     } else {
         p->failed = true;
