@@ -1,6 +1,7 @@
 /* draft.c - what drafting gains on an edit: a file of 400 lines is in the prompt, and is written again with one name changed.
  *
- *   build/bench/draft [MODEL [TOKENS]]     MODEL: default the embedded one; TOKENS: how much of the answer (default: all of it)
+ *   build/bench/draft [MODEL [TOKENS [LINES]]]     MODEL: default the embedded one; TOKENS: how much of the answer (default, or 0: all of it);
+ *                                                   LINES of the file (400)
  *
  * Two ways. `replayed`: whatever the model would say, the edit is what it says: the upper bound, of any model, random weights
  * included. `its own`: the model says what it wants (the embedded one does not know how to edit, but repeats itself and others).
@@ -14,6 +15,7 @@
 #include "engine/engine.h"
 
 enum { LINES = 400 };
+static int lines = LINES;
 
 static void die(const qn_err *err)
 {
@@ -25,7 +27,7 @@ static void die(const qn_err *err)
 static void source(qn_buf *b, const char *name)
 {
     static const char *const things[] = {"user", "page", "token", "queue", "cache", "event", "stream", "model"};
-    for (int i = 0; i < LINES / 10; i++) {
+    for (int i = 0; i < lines / 10; i++) {
         const char *t = things[i % 8], *u = things[(i * 5 + 3) % 8];
         qn__buf_printf(b, "/* Number %d: the %s that belongs to a %s. */\n", i, t, u);
         qn__buf_printf(b, "static int get_%s_%d(struct %s *%s, int index)\n{\n", t, i, u, u);
@@ -108,6 +110,8 @@ int main(int argc, char **argv)
     qn_engine *e;
     qn_engine_options o;
     size_t n_prompt, n_answer;
+    if (argc > 3 && atoi(argv[3]) >= 10)
+        lines = atoi(argv[3]);
     if (qn_model_open(argc > 1 ? argv[1] : NULL, QN_OPEN_FULL, &m, &err) || qn_model_open(NULL, QN_OPEN_VOCAB, &words, &err))
         die(&err);
     /* The embedded model's tokens, whatever the model: they are in every larger vocabulary, and a model of random weights has
@@ -120,7 +124,7 @@ int main(int argc, char **argv)
     o.max_seqs = 1;
     if (qn_engine_open(m, &o, &e, &err))
         die(&err);
-    printf("edit of %d lines, %d threads, %s\n", LINES, e->o.n_threads, e->o.cpu);
+    printf("edit of %d lines, %d threads, %s\n", lines, e->o.n_threads, e->o.cpu);
     compare(e, "replayed", prompt, n_prompt, answer, most);
     compare(e, "its own", prompt, n_prompt, NULL, most);
     double one, more;

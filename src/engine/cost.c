@@ -7,7 +7,9 @@ enum {
     FEW = 8,     /* rows of prefill: fewer say more about the step than about prefill */
     UNKNOWN = 64 /* tokens, while nothing is known */
 };
-static const double KEEP_DECODE = 0.97, KEEP_PREFILL = 0.7, MORE_UNKNOWN = 0.1;
+static const double KEEP_DECODE = 0.97, KEEP_PREFILL = 0.7, MORE_UNKNOWN = 0.15, SPREAD = 0.05;
+/* A step that took so much longer than expected: what was known before is of another time. */
+static const double SURPRISE = 1.3, KEEP_SURPRISED = 0.1;
 
 void qn__line_add(qn_line *l, double x, double y, double weight, double keep)
 {
@@ -30,6 +32,12 @@ bool qn__line_fit(const qn_line *l, double *a, double *b)
     return true;
 }
 
+static double spread_of(const qn_line *l)
+{
+    double mean = l->x / l->w;
+    return l->xx / l->w - mean * mean;
+}
+
 void qn__cost_decode(const qn_cost *c, int rows, double *seconds, double *more)
 {
     double a, b;
@@ -38,10 +46,11 @@ void qn__cost_decode(const qn_cost *c, int rows, double *seconds, double *more)
         *more = MORE_UNKNOWN;
         return;
     }
-    double one = c->decode.x / c->decode.w, spread = c->decode.xx / c->decode.w - one * one;
-    if (spread < 0.05) { /* all steps had as many rows: what one more costs is a guess */
-        b = MORE_UNKNOWN * (a + b * one) / one;
-        a = c->decode.y / c->decode.w - b * one;
+    double one = c->decode.x / c->decode.w;
+    if (spread_of(&c->decode) < SPREAD) { /* all steps had as many rows: what one more costs is known from before, or a guess */
+        double ratio = c->ratio > 0 ? c->ratio : MORE_UNKNOWN, y = c->decode.y / c->decode.w;
+        b = y * ratio / (1 + ratio * (one - 1));
+        a = y - b * one;
     }
     *seconds = a + b * rows;
     *more = b;
@@ -52,13 +61,19 @@ void qn__cost_learn(qn_cost *c, int prefill, double depth, int decode, double se
     if (c->frozen || !(seconds > 0))
         return;
     if (prefill == 0 && decode > 0) {
-        qn__line_add(&c->decode, decode, seconds, 1, KEEP_DECODE);
+        double a, b;
+        bool late = qn__line_fit(&c->decode, &a, &b) && seconds > SURPRISE * (a + b * decode);
+        qn__line_add(&c->decode, decode, seconds, 1, late ? 1 - 3 * (1 - KEEP_DECODE) : KEEP_DECODE);
+        if (spread_of(&c->decode) >= SPREAD && qn__line_fit(&c->decode, &a, &b) && a + b > 0)
+            c->ratio = b / (a + b);
     } else if (prefill >= FEW) {
         double beside = 0, more;
         if (decode && c->decode.w > 0)
             qn__cost_decode(c, decode, &beside, &more);
-        double left = seconds - beside;
-        qn__line_add(&c->prefill, depth, (left > 0.1 * seconds ? left : 0.1 * seconds) / prefill, prefill, KEEP_PREFILL);
+        double left = seconds - beside, each = (left > 0.1 * seconds ? left : 0.1 * seconds) / prefill, a, b;
+        bool late = qn__line_fit(&c->prefill, &a, &b) && each > SURPRISE * (a + b * depth);
+        c->last = prefill;
+        qn__line_add(&c->prefill, depth, each, prefill, late ? KEEP_SURPRISED : KEEP_PREFILL);
     }
 }
 
@@ -73,8 +88,16 @@ int qn__cost_prefill(const qn_cost *c, double from, int decode, double limit, in
         return most < UNKNOWN ? most : UNKNOWN;
     if (decode && c->decode.w > 0)
         qn__cost_decode(c, decode, &beside, &more);
+    /* A line through few steps that lie close together says little about depths far from them, so a token costs four fifths of what it
+     * did lately at least; and a step has twice as many as the last at most. What that loses is made up for in a few steps; a step
+     * that takes ten times its time is not. */
+    if (c->last > 0 && most > 2 * c->last)
+        most = 2 * c->last > UNKNOWN ? 2 * c->last : UNKNOWN < most ? UNKNOWN : most;
+    if (least > most)
+        least = most;
     /* n * (a + b * (from + n / 2)) = room */
-    double room = limit - beside, p = a + b * from, n;
+    double room = limit - beside, p = a + b * from, mean = c->prefill.y / c->prefill.w, n;
+    p = p > 0.8 * mean ? p : 0.8 * mean;
     if (room <= 0)
         return least;
     n = b > 0 ? (sqrt(p * p + 2 * b * room) - p) / b : p > 0 ? room / p : most;

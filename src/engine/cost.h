@@ -18,6 +18,8 @@ bool qn__line_fit(const qn_line *l, double *a, double *b);
 typedef struct qn_cost {
     qn_line decode;  /* x: rows, y: seconds of the step */
     qn_line prefill; /* x: mean position, y: seconds per token */
+    double ratio;    /* of one row more to a step of one, when steps differed last; 0: they never did */
+    int last;        /* tokens of prefill in the last step that had any to speak of; 0: none yet */
     bool frozen;     /* learns nothing: for tests */
 } qn_cost;
 

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 
 enum { LONG = 0, SHORT = 1, WALK = 32, RUN_MOST = 64, NEAR = 24, NEAR_BONUS = 3, BITS_LEAST = 8, BITS_MOST = 20, SLOW = 16 };
+/* Tokens to try at first; that the account may be short of, and one more for so many said; to wait, and how often that doubles. */
+enum { FIRST = 4, SHORT_OF = 1, PER_SAID = 100, WAIT = 16, WAITS_MOST = 5 };
 static const size_t LENGTH[2] = {4, 2};
 static const float RIGHT[QN_DRAFT_CLASSES] = {0.3f, 0.5f, 0.6f, 0.75f, 0.85f, 0.9f}; /* before anything was counted */
 
@@ -13,6 +15,7 @@ void qn__drafter_init(qn_drafter *d)
 {
     *d = (qn_drafter){0};
     memcpy(d->right, RIGHT, sizeof RIGHT);
+    d->most = FIRST;
 }
 
 void qn__drafter_free(qn_drafter *d)
@@ -144,6 +147,35 @@ bool qn__drafter_see(qn_drafter *d, const int32_t *tokens, size_t n)
     if (news && d->run == 0)
         look_up(d, tokens, n);
     return true;
+}
+
+int qn__drafter_most(const qn_drafter *d)
+{
+    return d->wait > 0 ? 0 : d->most;
+}
+
+void qn__drafter_tried(qn_drafter *d, int n, int right, double price)
+{
+    const int tokens = right + 1;
+    d->said += (size_t)tokens;
+    d->wait = d->wait > tokens ? d->wait - tokens : 0;
+    if (n == 0)
+        return;
+    d->account += right - n * price;
+    if (right == n)
+        d->most = d->most < QN_DRAFT_MOST / 2 ? 2 * d->most : QN_DRAFT_MOST;
+    else if (right < n / 2)
+        d->most = d->most / 2 > 1 ? d->most / 2 : 1;
+    const double least = -(SHORT_OF + (double)d->said / PER_SAID);
+    if (d->account > 0) { /* what was gained is not staked */
+        d->waits = 0;
+        d->account = d->account < 2 ? d->account : 2;
+    } else if (d->account < least) {
+        d->wait = WAIT << d->waits;
+        d->waits += d->waits < WAITS_MOST;
+        d->account = least + 0.5;
+        d->most = 1;
+    }
 }
 
 int qn__drafter_guess(const qn_drafter *d, const int32_t *tokens, size_t n, int most, int32_t *out, double *p)

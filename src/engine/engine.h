@@ -72,6 +72,7 @@ struct qn_request {
     qn_seq *small;        /* of the draft model's engine: the same tokens; NULL: none yet */
     float small_right;    /* how often its guess is right */
     bool by_small;        /* it made this step's guess */
+    double price;         /* of a row of that guess, in tokens */
     const int32_t *replay; /* [max_tokens]: what is said instead of what the sampler would choose; NULL: nothing. For measuring */
 
     /* Of a recurrent model: the page borders of the prompt at which a snapshot is to be kept, and where the one stands that

@@ -111,10 +111,12 @@ static void draft(qn_engine *e, int writing, int room)
             continue;
         double p[QN_DRAFT_MOST];
         most = most < room ? most : room;
-        int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, most, r->guess, p);
+        int tries = r->draft > 0 ? most : qn__drafter_most(&r->drafter);
+        tries = tries < most ? tries : most;
+        int k = 0, n = qn__drafter_guess(&r->drafter, r->seq->tokens, r->seq->n_tokens, tries, r->guess, p);
         r->by_small = false;
-        if (e->small && (n == 0 || p[0] < (double)r->small_right)) {
-            int by_small = qn__small_draft(e, r, most, rows, expected, r->guess, p);
+        if (e->small && tries > 0 && (n == 0 || p[0] < (double)r->small_right)) {
+            int by_small = qn__small_draft(e, r, tries, rows, expected, r->guess, p);
             r->by_small = by_small > 0;
             n = by_small > 0 ? by_small : n;
         }
@@ -126,6 +128,8 @@ static void draft(qn_engine *e, int writing, int room)
                 break;
             expected += p[k];
         }
+        qn__cost_decode(&e->cost, writing, &seconds, &more);
+        r->price = (more + (r->by_small ? e->small_s : 0)) * writing / seconds;
         if (k && qn__seq_reserve(e->pages, r->seq, r->seq->n_done + 1 + (size_t)k, NULL))
             k = 0; /* nobody gives way for a guess */
         r->n_guess = k;
@@ -328,8 +332,11 @@ static void speak(qn_engine *e, qn_request *r)
 {
     int32_t before = r->timings.accepted_tokens;
     say(e, r);
+    const int right = r->timings.accepted_tokens - before;
     if (r->by_small)
-        qn__small_learn(r, r->n_guess, r->timings.accepted_tokens - before);
+        qn__small_learn(r, r->n_guess, right);
+    if (r->draft == 0)
+        qn__drafter_tried(&r->drafter, r->n_guess, right, r->price);
 }
 
 /* What the step did for r. */
