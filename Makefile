@@ -135,7 +135,7 @@ REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/replay_%)
 run: all ## build, then chat with the embedded model (without a terminal it reads stdin)
 	@$(BUILD)/quern run
 
-tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(APITESTS) $(ANOMALY) $(REPLAY)
+tests: all $(UNIT) $(KERNELS) $(GOLDEN) $(APITESTS) $(ANOMALY) $(REPLAY) $(BUILD)/bench/soak
 
 test: ## everything that needs no model, network or GPU, then what ../shared adds
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
