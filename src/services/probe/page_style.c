@@ -46,4 +46,5 @@ const char qn__page_style[] =
     "@media(max-width:30rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.45rem}h1{font-size:1.35rem}}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "@media print{body{max-width:none;padding:0;font-size:11pt}h2{break-after:avoid}figure,table,.verdict{break-inside:avoid}"
-    ".wide,pre{overflow:visible;max-height:none}summary{display:none}}";
+    ".wide,pre{overflow:visible;max-height:none}summary{display:none}table{font-size:9pt}th,td{padding-right:.4rem}td.n{white-space:normal}"
+    ".heat td,.heat th{min-width:0;padding:.2rem}}";
