@@ -403,13 +403,20 @@ static void masks(void **state)
     vocab_close(&v);
 }
 
+static const char logic[] =
+    "{\"type\":\"object\",\"properties\":{\"k\":{\"enum\":[\"a\",\"b\"]},\"s\":{\"type\":\"string\",\"not\":{\"enum\":[\"x\"]}},\"l\":{\"type\":\"array\","
+    "\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":3},\"maxContains\":1},\"u\":{\"uniqueItems\":true,\"type\":\"array\",\"items\":{\"enum\":[1,2]}},"
+    "\"o\":{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}},\"required\":[\"k\"],\"additionalProperties\":false,\"dependentRequired\":{\"s\":[\"l\"]},"
+    "\"if\":{\"properties\":{\"k\":{\"const\":\"a\"}}},\"then\":{\"required\":[\"s\"]},\"else\":{\"not\":{\"required\":[\"s\"]}},"
+    "\"propertyNames\":{\"anyOf\":[{\"maxLength\":1},{\"not\":{\"pattern\":\"z\"}}]}}";
+
 static void allocations(void **state)
 {
     (void)state;
     static const struct {
         kind k;
         const char *text;
-    } all[] = {{SCHEMA, nested}, {REGEX, "(a|b)*[^c]{20}\\d"}, {GBNF, "root ::= \"a\" x{3}\nx ::= [a-c] | \"(\" x \")\""}};
+    } all[] = {{SCHEMA, nested}, {SCHEMA, logic}, {REGEX, "(a|b)*[^c]{20}\\d"}, {GBNF, "root ::= \"a\" x{3}\nx ::= [a-c] | \"(\" x \")\""}};
     size_t failed = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         uint64_t step = 1;
