@@ -353,14 +353,103 @@ static qn_status eval_cond(jrun *r, jenv *env, const jnode *n, jval *out)
     return qn__j_undef(r, JU_TEXT, J_UNDEF, (qn_slice){why, sizeof why - 1}, out);
 }
 
+/* ---- lists that change ---- */
+
+static bool is_change(const jnode *s)
+{
+    return s && s->kind == JO_ATTR && s->next && s->next->kind == JO_CALL &&
+           ((s->name.n == 6 && memcmp(s->name.p, "append", 6) == 0) || (s->name.n == 3 && memcmp(s->name.p, "pop", 3) == 0));
+}
+
+/* Lists are values here, and do not change. But templates keep a queue in a namespace or a variable: NAME.append(x), NAMESPACE.FIELD.pop(0).
+ * These put another list in its place; who else holds the old one does not see it. *step: the JO_ATTR of the method. NULL: nothing of
+ * the kind. */
+static jval *changed(jrun *r, jenv *env, const jnode *chain, const jnode **step)
+{
+    const jnode *s = chain->b;
+    if (chain->a->kind != JN_NAME || !s || s->kind != JO_ATTR || (!is_change(s) && !is_change(s->next)))
+        return NULL;
+    const jval *v = qn__j_lookup(r, env, chain->a->name, chain->a->hash);
+    if (v && v->kind == J_NS && s->next->kind == JO_ATTR) {
+        v = qn__j_dict_find(v->u.dict, s->name);
+        s = s->next;
+    }
+    if (!v || v->kind != J_LIST || !is_change(s))
+        return NULL;
+    const jnode *arg = s->next->a;
+    if (s->name.n == 6 ? !arg || arg->next || arg->op != JA_POS : arg && (arg->next || arg->op != JA_POS))
+        return NULL;
+    *step = s;
+    return (jval *)(uintptr_t)v;
+}
+
+static qn_status list_append(jrun *r, jval *list, jval x)
+{
+    jval *v;
+    J_TRY(qn__j_step(r, list->n));
+    J_TRY(qn__j_alloc(r, ((size_t)list->n + 1) * sizeof *v, &v));
+    if (list->n)
+        memcpy(v, list->u.v, list->n * sizeof *v);
+    v[list->n] = x;
+    list->u.v = v;
+    list->n++;
+    return QN_OK;
+}
+
+static qn_status list_pop(jrun *r, jval *list, int64_t i, jval *out)
+{
+    jval *v;
+    if (i < 0)
+        i += list->n;
+    if (i < 0 || i >= list->n)
+        return qn__j_type(r, list->n ? "pop index out of range" : "pop from empty list");
+    *out = list->u.v[i];
+    if (i == 0) {
+        list->u.v++;
+    } else if (i + 1 < list->n) {
+        const size_t head = (size_t)i, tail = list->n - head - 1;
+        J_TRY(qn__j_step(r, list->n));
+        J_TRY(qn__j_alloc(r, (head + tail) * sizeof *v, &v));
+        memcpy(v, list->u.v, head * sizeof *v);
+        memcpy(v + head, list->u.v + head + 1, tail * sizeof *v);
+        list->u.v = v;
+    }
+    list->n--;
+    return QN_OK;
+}
+
+static qn_status change(jrun *r, jenv *env, const jnode *chain, const jnode *step, jval *out)
+{
+    const jnode *call = step->next;
+    jval x = qn__j_int(-1);
+    if (call->a)
+        J_TRY(qn__j_eval(r, env, call->a->a, &x));
+    r->line = chain->line;
+    jval *list = changed(r, env, chain, &step); /* again: the argument may have moved it */
+    if (!list)
+        return qn__j_type(r, "the list was replaced while it was changed");
+    if (step->name.n == 6) {
+        J_TRY(list_append(r, list, x));
+        *out = qn__j_none();
+    } else {
+        if (!qn__j_is_int(x))
+            return qn__j_type(r, "pop() needs a whole number, not %s", qn__j_type_name(x));
+        J_TRY(list_pop(r, list, qn__j_as_int(x), out));
+    }
+    return call->next ? qn__j_apply(r, env, call->next, *out, out) : QN_OK;
+}
+
 static qn_status eval_inner(jrun *r, jenv *env, const jnode *n, jval *out)
 {
     jval v;
+    const jnode *step;
     switch (n->kind) {
     case JN_LIST:
     case JN_TUPLE: return eval_items(r, env, n, out);
     case JN_DICT: return eval_dict(r, env, n, out);
     case JN_CHAIN:
+        if (changed(r, env, n, &step))
+            return change(r, env, n, step, out);
         J_TRY(qn__j_eval(r, env, n->a, &v));
         return n->b ? qn__j_apply(r, env, n->b, v, out) : (*out = v, QN_OK);
     case JN_NOT:

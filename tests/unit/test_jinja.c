@@ -137,7 +137,7 @@ static void undefined(void **state)
         {"[{{ n.a }}] {{ n.a is defined }}", "[] False"},
         {"{{ n.a.b }}", NULL},
         {"{{ l.append is defined }}[{{ s.__class__ }}]", "False[]"},
-        {"{{ l.append(1) }}", NULL},
+        {"{{ l.extend([1]) }}", NULL},
         {"{{ d.update({}) }}", NULL},
         {"{{ s.__class__.__mro__ }}", NULL},
     };
@@ -259,6 +259,10 @@ static void statements(void **state)
         {"{% set ns = namespace(done=false) %}{% for x in l if not ns.done %}{{ x }}{% set ns.done = true %}{% endfor "
          "%}",
          "3"},
+        {"{% set ns = namespace(q=[]) %}{% for x in [7, 8, 9] %}{% set _ = ns.q.append(x + 1) %}{% endfor %}{{ ns.q }}{{ ns.q.pop(0) }}"
+         "{{ ns.q.pop() }}{{ ns.q }}{{ ns.q.append(ns.q.pop()) }}{{ ns.q|length }}",
+         "[8, 9, 10]810[9]None1"},
+        {"{% set q = ['a', 'b', 'c'] %}{% set p = q %}{{ q.pop(1).upper() }}{{ q.pop(-1) }}{{ q }}{{ p }}", "Bc['a']['a', 'b', 'c']"},
         {"{% set a, (b, c) = 1, (2, 3) %}{{ a }}{{ b }}{{ c }}{% set z | upper %}hi{% endset %}{{ z }}", "123HI"},
         {"{% macro m(a, b=2, c=a) %}{{ a }}-{{ b }}-{{ c }} {% endmacro %}{{ m(1) }}{{ m(b=5, a=4) }}{{ m(*[7, 8], "
          "c=9) }}",
@@ -344,6 +348,7 @@ static void bombs(void **state)
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{{ 'a' * 1000000000 }}",
         "{{ [1] * 1000000000 * 1000000000 }}",
+        "{% set ns = namespace(q=[]) %}{% for i in range(99999) %}{% set _ = ns.q.append(i) %}{% endfor %}",
         "{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
         "{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s.replace('', ns.s) %}{% endfor %}",
         "{% set ns = namespace(s=[1]) %}{% for i in range(100) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
