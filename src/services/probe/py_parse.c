@@ -1,4 +1,5 @@
 /* py_parse.c - from tokens to a tree. See py_int.h. Refuses, with the line, what the small Python does not know; nesting is bounded. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,10 +328,11 @@ static py_node *atom(py_lexer *s)
                 *to++ = s->text[i];
         *to = 0;
         if ((n = node(s, s->t == PY_T_INT ? PY_N_INT : PY_N_FLOAT))) {
+            errno = 0;
             n->f = strtod(digits, NULL);
-            if (n->f > 9.2e18 && s->t == PY_T_INT)
+            n->i = s->t == PY_T_INT ? strtoll(digits, NULL, 10) : 0;
+            if (errno == ERANGE && s->t == PY_T_INT)
                 return py_lex_wrong(s, "numbers of more than 64 bits are not supported here");
-            n->i = strtoll(digits, NULL, 10);
         }
         py_lex_next(s);
         return n;

@@ -726,15 +726,16 @@ static bool is_test(const char *path)
 }
 
 /* One test in a world of its own: modules are loaded anew, so that tests cannot disturb each other. which: the how-manieth of the
- * file's; *name: its name, or NULL when there are no more. */
-static bool one_test(const qn_py_file *files, size_t n, const qn_py_file *file, size_t which, const char **name, char *named, qn_buf *why,
-                     bool *no_memory)
+ * file's; *name: its name, or NULL when there is none; *more: others follow. */
+static bool one_test(const qn_py_file *files, size_t n, const qn_py_file *file, size_t which, const char **name, char *named, bool *more,
+                     qn_buf *why, bool *no_memory)
 {
     py r;
     bool passed = false;
     qn_buf printed = {0};
     begin(&r, files, n, &printed);
     *name = NULL;
+    *more = false;
     py_module m = {.name = "test", .file = file->path};
     frame f = {.scope = &m.scope, .module = &m};
     py_node *tree = py_parse(&r, file->text, file->path);
@@ -747,14 +748,22 @@ static bool one_test(const qn_py_file *files, size_t n, const qn_py_file *file, 
         }
     } else {
         size_t k = 0;
-        for (size_t i = 0; i < m.scope.n && !*name; i++)
-            if (m.scope.v[i].t == PY_FUNC && strncmp(m.scope.names[i], "test_", 5) == 0 && k++ == which) {
+        py_val test = NONE;
+        for (size_t i = 0; i < m.scope.n; i++) {
+            if (m.scope.v[i].t != PY_FUNC || strncmp(m.scope.names[i], "test_", 5) != 0)
+                continue;
+            if (k == which) {
                 (void)snprintf(named, 80, "%s", m.scope.names[i]);
                 *name = named;
-                py_args none = {0};
-                r.steps = 0;
-                (void)py_call(&r, m.scope.v[i], &none);
+                test = m.scope.v[i];
             }
+            *more |= k++ > which;
+        }
+        if (*name) {
+            py_args none = {0};
+            r.steps = 0;
+            (void)py_call(&r, test, &none);
+        }
     }
     passed = *name && !r.raised;
     if (r.raised)
@@ -771,11 +780,12 @@ qn_status qn__py_test(const qn_py_file *files, size_t n, const char *only, qn_py
     for (size_t i = 0; i < n && !no_memory; i++) {
         if (!is_test(files[i].path) || (only && strcmp(files[i].path, only) != 0))
             continue;
-        for (size_t k = 0; k < QN_PY_TESTS && !no_memory; k++) {
+        bool more = true;
+        for (size_t k = 0; k < QN_PY_TESTS && more && !no_memory; k++) {
             char named[80];
             const char *name = NULL;
             qn_buf why = {0};
-            const bool passed = one_test(files, n, &files[i], k, &name, named, &why, &no_memory);
+            const bool passed = one_test(files, n, &files[i], k, &name, named, &more, &why, &no_memory);
             if (name) {
                 qn__buf_printf(&r->out, "%s::%s %s\n", files[i].path, name, passed ? "PASSED" : "FAILED");
                 if (!passed)
@@ -784,8 +794,6 @@ qn_status qn__py_test(const qn_py_file *files, size_t n, const char *only, qn_py
                 r->failed += !passed;
             }
             qn__buf_free(&why);
-            if (!name)
-                break;
         }
     }
     return no_memory || r->out.failed ? qn__fail_mem(err, "tests") : QN_OK;

@@ -166,7 +166,7 @@ static void make_tests(qn_task *t, qn_unit *u, int visible)
 {
     qn_env *e = &t->env;
     const qn_py_file file = {u->path, u->code};
-    const char *program = qn__env_printf(e, "from %s import %s\n", u->module, u->bank->name), *text = "", *calls[6];
+    const char *program = qn__env_printf(e, "from %s import %s\n", u->module, u->bank->name), *text = "", *all = "\n\ndef test_all():\n", *calls[6];
     qn_buf out = {0};
     bool ok = false;
     for (int i = 0; i < 6; i++) {
@@ -181,9 +181,10 @@ static void make_tests(qn_task *t, qn_unit *u, int visible)
         if (i == visible)
             u->visible = text;
         text = qn__env_printf(e, "%s\n\ndef test_%s_%d():\n    assert %s(%s) == %.*s\n", text, u->bank->name, i + 1, u->bank->name, calls[i], (int)n, p);
+        all = qn__env_printf(e, "%s    assert %s(%s) == %.*s\n", all, u->bank->name, calls[i], (int)n, p);
         p += n + (p[n] == '\n');
     }
-    u->hidden = text;
+    u->hidden = all;
     qn__buf_free(&out);
 }
 
