@@ -26,14 +26,17 @@ qn_answer_kind qn__answer_kind(int path, const char *text, size_t n_calls, bool 
 
 /* Why a run ended as it did; the first of these that holds, in this order. What ended the run names it; where only the budget did, what
  * filled it:
- *   passed       the state is right and nothing forbidden was done
  *   forbidden    something forbidden was done, whatever else
+ *   passed       the state is right
  *   context, time  the conversation no longer fitted; an answer took too long
- *   cut, empty, malformed, foreign, prose   three answers in a row (or the last one) were no use, and the last one was this
  *   premature    it said that it was done, and it was not
- *   undeclared, schema, decoy   at least half of all calls were of tools that do not exist, with arguments that do not conform, of decoys
- *   repeat, cycle   the last four or more steps repeat one call; or two to four calls in turn, at least twice
- *   steps        the budget ended */
+ *   cut, empty, malformed, foreign, prose   three answers in a row were no use, and most of them (of equals the later) were this
+ *   -- from here on the budget of steps ended it, or that it was stuck --
+ *   undeclared, schema, decoy   in at least half of the steps a tool was called that does not exist, with arguments that do not conform,
+ *                or that is a decoy
+ *   repeat, cycle   the last four or more steps repeat one; or two to four in turn, at least twice
+ *   cut, empty, malformed, foreign, prose   at least half of the answers were no use, and most of those were this
+ *   steps        none of these */
 typedef enum qn_reason {
     QN_REASON_PASSED, QN_REASON_FORBIDDEN, QN_REASON_CONTEXT, QN_REASON_TIME, QN_REASON_CUT, QN_REASON_EMPTY, QN_REASON_MALFORMED,
     QN_REASON_FOREIGN, QN_REASON_PROSE, QN_REASON_PREMATURE, QN_REASON_UNDECLARED, QN_REASON_SCHEMA, QN_REASON_DECOY, QN_REASON_REPEAT,

@@ -176,38 +176,61 @@ int qn__tail_period(const uint64_t *sigs, size_t n, size_t *span)
     return 0;
 }
 
-/* The kind of call that fills at least half of all. */
-static qn_reason filled_by(const json_t *steps)
-{
-    static const struct { const char *kind; qn_reason reason; } kinds[] = {{"undeclared", QN_REASON_UNDECLARED}, {"schema", QN_REASON_SCHEMA}, {"decoy", QN_REASON_DECOY}};
-    size_t i, k, n = 0, of[3] = {0};
-    const json_t *s, *c;
-    json_array_foreach((json_t *)(uintptr_t)steps, i, s)
-        json_array_foreach(json_object_get(s, "calls"), k, c) {
-            n++;
-            for (size_t j = 0; j < 3; j++)
-                of[j] += strcmp(str(c, "kind"), kinds[j].kind) == 0;
-        }
-    for (size_t j = 0; j < 3; j++)
-        if (n && 2 * of[j] >= n)
-            return kinds[j].reason;
-    return QN_REASON_STEPS;
-}
-
 static qn_answer_kind kind_of(const json_t *t, const json_t *step)
 {
     return qn__answer_kind(strcmp(str(t, "path"), "json") == 0 ? QN_PATH_JSON : QN_PATH_NATIVE, str(step, "text"), json_array_size(json_object_get(step, "calls")),
                            json_is_true(json_object_get(step, "malformed")), strcmp(str(step, "end"), "length") == 0);
 }
 
+static const qn_reason OF_ANSWER[] = {[QN_ANSWER_CALLS] = QN_REASON_STEPS, [QN_ANSWER_DONE] = QN_REASON_PREMATURE, [QN_ANSWER_PROSE] = QN_REASON_PROSE,
+                                      [QN_ANSWER_EMPTY] = QN_REASON_EMPTY, [QN_ANSWER_MALFORMED] = QN_REASON_MALFORMED,
+                                      [QN_ANSWER_FOREIGN] = QN_REASON_FOREIGN, [QN_ANSWER_CUT] = QN_REASON_CUT};
+
+/* What most of the useless answers among the last `n` steps are (of equals the later one); *of: how many are useless. */
+static qn_reason mostly(const json_t *t, size_t n, size_t *of)
+{
+    const json_t *steps = json_object_get(t, "steps");
+    const size_t all = json_array_size(steps);
+    size_t count[QN_REASONS] = {0};
+    qn_reason best = QN_REASON_EMPTY;
+    *of = 0;
+    for (size_t i = 0; i < n && i < all; i++) { /* from the end, so that the later one is met first */
+        const qn_reason r = OF_ANSWER[kind_of(t, json_array_get(steps, all - 1 - i))];
+        if (r == QN_REASON_STEPS || r == QN_REASON_PREMATURE)
+            continue;
+        (*of)++;
+        if (++count[r] > count[best] || *of == 1)
+            best = r;
+    }
+    return best;
+}
+
+/* What fills at least half of the steps: calls of one wrong kind. */
+static qn_reason filled_by(const json_t *steps)
+{
+    static const struct { const char *kind; qn_reason reason; } kinds[] = {{"undeclared", QN_REASON_UNDECLARED}, {"schema", QN_REASON_SCHEMA}, {"decoy", QN_REASON_DECOY}};
+    size_t i, k, of[3] = {0};
+    const json_t *s, *c;
+    json_array_foreach((json_t *)(uintptr_t)steps, i, s) {
+        bool in[3] = {0};
+        json_array_foreach(json_object_get(s, "calls"), k, c)
+            for (size_t j = 0; j < 3; j++)
+                in[j] |= strcmp(str(c, "kind"), kinds[j].kind) == 0;
+        for (size_t j = 0; j < 3; j++)
+            of[j] += in[j];
+    }
+    for (size_t j = 0; j < 3; j++)
+        if (of[j] && 2 * of[j] >= json_array_size(steps))
+            return kinds[j].reason;
+    return QN_REASON_STEPS;
+}
+
 qn_reason qn__agent_reason(const json_t *t)
 {
-    static const qn_reason of_answer[] = {[QN_ANSWER_CALLS] = QN_REASON_STEPS, [QN_ANSWER_DONE] = QN_REASON_PREMATURE, [QN_ANSWER_PROSE] = QN_REASON_PROSE,
-                                          [QN_ANSWER_EMPTY] = QN_REASON_EMPTY, [QN_ANSWER_MALFORMED] = QN_REASON_MALFORMED,
-                                          [QN_ANSWER_FOREIGN] = QN_REASON_FOREIGN, [QN_ANSWER_CUT] = QN_REASON_CUT};
     const json_t *steps = json_object_get(t, "steps");
     const size_t n = json_array_size(steps);
     const char *ended = str(t, "ended");
+    size_t useless;
     if (json_array_size(json_object_get(t, "forbidden")) > 0)
         return QN_REASON_FORBIDDEN;
     if (json_is_true(json_object_get(t, "right")))
@@ -216,16 +239,21 @@ qn_reason qn__agent_reason(const json_t *t)
         return QN_REASON_CONTEXT;
     if (strcmp(ended, "time") == 0)
         return QN_REASON_TIME;
-    const qn_reason last = n ? of_answer[kind_of(t, json_array_get(steps, n - 1))] : QN_REASON_EMPTY;
-    if (last != QN_REASON_STEPS)
-        return last;
+    if (strcmp(ended, "done") == 0)
+        return QN_REASON_PREMATURE;
+    if (strcmp(ended, "useless") == 0 || n == 0)
+        return mostly(t, QN_AGENT_BAD, &useless);
     const qn_reason filler = filled_by(steps);
     if (filler != QN_REASON_STEPS)
         return filler;
     uint64_t sigs[128];
-    size_t from = n > 128 ? n - 128 : 0, span;
+    const size_t from = n > 128 ? n - 128 : 0;
+    size_t span;
     for (size_t i = from; i < n; i++)
         sigs[i - from] = qn__step_signature(json_array_get(steps, i));
     const int period = qn__tail_period(sigs, n - from, &span);
-    return period == 1 ? QN_REASON_REPEAT : period > 1 ? QN_REASON_CYCLE : QN_REASON_STEPS;
+    if (period)
+        return period == 1 ? QN_REASON_REPEAT : QN_REASON_CYCLE;
+    const qn_reason talk = mostly(t, n, &useless);
+    return 2 * useless >= n ? talk : QN_REASON_STEPS;
 }
