@@ -195,18 +195,20 @@ deps: ## install what the build needs (Debian, apt), or say how
 	@scripts/deps
 
 install: all ## to PREFIX (/usr/local), under DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/quern/suites
 	install -m755 $(BUILD)/quern $(DESTDIR)$(PREFIX)/bin/quern
 	install -m644 $(BUILD)/libquern.a $(DESTDIR)$(PREFIX)/lib/libquern.a
 	install -m755 $(BUILD)/libquern.so $(DESTDIR)$(PREFIX)/lib/libquern.so.0
 	ln -sf libquern.so.0 $(DESTDIR)$(PREFIX)/lib/libquern.so
 	install -m644 include/quern.h $(DESTDIR)$(PREFIX)/include/quern.h
 	install -m644 docs/quern.1 $(DESTDIR)$(PREFIX)/share/man/man1/quern.1
+	install -m644 suites/*.md $(DESTDIR)$(PREFIX)/share/quern/suites
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' docs/quern.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/quern.pc
 
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/quern lib/libquern.a lib/libquern.so.0 lib/libquern.so include/quern.h \
-	  share/man/man1/quern.1 lib/pkgconfig/quern.pc)
+	  share/man/man1/quern.1 lib/pkgconfig/quern.pc) $(addprefix $(DESTDIR)$(PREFIX)/share/quern/,$(wildcard suites/*.md))
 
 clean: ## remove build/
 	rm -rf build

@@ -19,6 +19,7 @@ extern const cli_command cli_cmd_bench;
 extern const cli_command cli_cmd_serve;
 extern const cli_command cli_cmd_cache;
 extern const cli_command cli_cmd_eval;
+extern const cli_command cli_cmd_compare;
 extern const cli_command cli_cmd_inspect;
 extern const cli_command cli_cmd_ledger;
 extern const cli_command cli_cmd_audit;

@@ -25,6 +25,7 @@ static const cli_command *const commands[] = {
     &cli_cmd_serve,
     &cli_cmd_cache,
     &cli_cmd_eval,
+    &cli_cmd_compare,
     &cli_cmd_inspect,
     &cli_cmd_ledger,
     &cli_cmd_audit,

@@ -85,9 +85,9 @@ qn_status qn__sandbox_run(const qn_sandbox *s, const qn_sandbox_limits *l, const
     (void)snprintf(disk_text, sizeof disk_text, "%zu", disk);
     /* Limits that each process inherits; those of all together are watched from outside. */
     const int processes = l->processes ? l->processes : PROCESSES;
-    int w = snprintf(script, sizeof script, "ulimit -c 0; ulimit -n 256; ulimit -t %d; ulimit -v %zu; ulimit -f %zu; %s%d; "
-                     "cat >\"$0\" && exec sh -c \"$1\" </dev/null", l->cpu_s ? l->cpu_s : (int)wall + 1, memory / 1024 * 4,
-                     disk / 512, s->count ? "ulimit -p " : ": ", processes);
+    int w = snprintf(script, sizeof script, "ulimit -c 0; ulimit -n 256; ulimit -t %d; %s%zu; ulimit -f %zu; %s%d; "
+                     "cat >\"$0\" && exec sh -c \"$1\" </dev/null", l->cpu_s ? l->cpu_s : (int)wall + 1, l->any_space ? ": " : "ulimit -v ",
+                     memory / 1024 * 4, disk / 512, s->count ? "ulimit -p " : ": ", processes);
     if (w < 0 || (size_t)w >= sizeof script)
         return qn__fail(err, QN_EINVAL, "sandbox", "limits are out of range");
     arguments a = {0};

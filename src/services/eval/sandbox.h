@@ -16,6 +16,7 @@ typedef struct qn_sandbox_limits {
     int processes;      /* 0: 64 */
     size_t output;      /* bytes of stdout and of stderr; 0: 256 KiB */
     size_t disk;        /* bytes of /tmp and of /box, each; 0: 64 MiB */
+    bool any_space;     /* address space is not limited (race detectors map terabytes that they do not touch) */
     bool (*keep_on)(void *arg);
     void *arg;
 } qn_sandbox_limits;

@@ -296,8 +296,8 @@ static qn_status is_whole(parser *p)
     else if (t->check == QN_CHECK_RUBRIC && (t->n_good || t->n_bad))
         why = "is judged by people, so example answers have no use";
     for (size_t i = 0; !why && i < t->n_files; i++)
-        if (t->answer && strcmp(p->d.files[i].name, t->answer) == 0)
-            why = "has a file of the name that the answer gets";
+        if (t->answer && !p->d.files[i].shown && strcmp(p->d.files[i].name, t->answer) == 0)
+            why = "has a hidden file of the name that the answer gets, which nobody would ever see";
     return why ? fail_at(p, t->line, why, "") : QN_OK;
 }
 

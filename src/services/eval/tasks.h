@@ -11,7 +11,8 @@
  *   needs: python3                               <- a program without which the item is skipped, and said so
  *
  *   ```prompt                                    <- what is asked. A longer fence holds shorter ones
- *   ```python file=test_stack.py shown           <- a file for the sandbox; shown: also appended to the prompt
+ *   ```python file=test_stack.py shown           <- a file for the sandbox; shown: also appended to the prompt; the answer replaces
+ *                                                   one of its name
  *   ```check                                     <- regex: one a line, all must be found, "!": must not be; exact: the answer;
  *                                                   schema: JSON Schema; rubric: what a person looks for
  *   ```good  ```bad                              <- answers that the check must accept or refuse; tried before anybody is asked

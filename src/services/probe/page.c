@@ -20,6 +20,7 @@ static const struct {
 } KINDS[] = {
     {"eval", qn__page_of_eval},
     {"inspect", qn__page_of_inspect},
+    {"compare", qn__page_of_compare},
     {"audit", qn__page_of_audit},
     {"agent", qn__page_of_agent},
 };
