@@ -381,22 +381,25 @@ static qn_status list_question(run *r, qn_audit_text *t, const qn_audit_recipe *
     return st;
 }
 
-/* Every question of a text: planted facts, the one left out; at the shortest length also without the text. */
+/* Every question of a text: the fact left out; at the shortest length also without the text; planted facts. These come last, so that a
+ * kind whose planted facts are all in the ledger has the others there, too, wherever a run was ended. */
 static qn_status ask_text(run *r, qn_audit_text *t, const qn_audit_recipe *at, qn_err *err)
 {
     asking *k = qn__calloc(MOST_IN_TEXT, sizeof *k);
     size_t n = 0;
     qn_status st = k ? QN_OK : qn__fail_mem(err, "audit");
-    for (int pass = 0; pass < 2 && !st; pass++)
+    for (int pass = 0; pass < 3 && !st; pass++)
         for (size_t i = 0; i < qn__audit_text_facts(t) && !st; i++) {
             const qn_fact *f = qn__audit_text_fact(t, i);
             bool absent = f->slot == at->depths, first = r->plan.shortest[f->kind] == at->length && at->batch < 2 * r->plan.samples;
-            if (pass == 0 || (first && !absent))
-                st = list_question(r, t, at, i, pass ? 'g' : absent ? 'a' : 0, k, &n, err);
+            if (absent == (pass == 0) && (pass != 1 || first))
+                st = list_question(r, t, at, i, "ag"[pass], k, &n, err);
         }
     size_t most = r->subject->at_once < MOST_AT_ONCE ? r->subject->at_once ? r->subject->at_once : 1 : MOST_AT_ONCE;
     for (size_t i = 0; i < n && !st;) {
-        size_t now = i == 0 ? 1 : n - i < most ? n - i : most;
+        size_t now = 1;
+        while (i > 0 && now < most && i + now < n && k[i + now].control == k[i].control)
+            now++;
         st = ask_some(r, t, at, k + i, now, err);
         i += now;
     }

@@ -6,7 +6,7 @@
  *              ^ cliff
  *
  * For each cliff on a grid the best top and steepness are taken (profile likelihood); the interval is where the likelihood is within
- * 1.92 of the best (Wilks 1938). Between two lengths of which all samples of one pass and of the other fail the likelihood is flat: the
+ * 1.92 of the best (Wilks 1938), to the next point of the grid. Between two lengths of which all samples of one pass and of the other fail the likelihood is flat: the
  * middle of the flat part is told. */
 #include <math.h>
 
@@ -27,7 +27,7 @@ static double likelihood(const qn_audit_point *p, size_t n, double guess, double
 
 static double best_at(const qn_audit_point *p, size_t n, double guess, double cliff, double *top)
 {
-    static const double steep[STEEP] = {1, 2, 4, 8, 16, 32, 96, 400};
+    static const double steep[STEEP] = {1, 2, 4, 8, 16, 32, 128, 8000};
     double best = -INFINITY;
     for (int s = 0; s < STEEP; s++)
         for (int t = 1; t <= TOPS; t++) {
@@ -59,6 +59,8 @@ qn_audit_cliff qn__audit_fit(const qn_audit_point *p, size_t n_points, double gu
             to = i;
         }
     }
+    low -= low > 0;
+    high += high < GRID;
     return (qn_audit_cliff){first * exp(span * (from + to) / 2 / GRID), first * exp(span * low / GRID), first * exp(span * high / GRID),
                             tops[(from + to) / 2]};
 }

@@ -75,7 +75,7 @@ static json_t *kind_report(const qn_audit_plan *p, const qn_audit_log *log, int 
     (void)json_object_set_new(o, "absent", rate(n, right));
     if (f->state == QN_AUDIT_CLIFF)
         (void)json_object_set_new(o, "cliff", json_pack("{s:i, s:[i, i]}", "length", (int)lround(f->cliff.length), "interval95",
-                                                        (int)lround(f->cliff.low), (int)lround(f->cliff.high)));
+                                                        (int)floor(f->cliff.low), (int)ceil(f->cliff.high)));
     else if (f->state == QN_AUDIT_NONE)
         (void)json_object_set_new(o, "up_to", json_integer(f->reached));
     json_t *lengths = json_array();
@@ -118,7 +118,7 @@ static json_t *verdict(const found *f, const qn_audit_plan *p, int *n_able)
     json_t *o = json_pack("{s:s, s:i, s:i, s:i}", "state", at[mid] < INFINITY ? "cliff" : "none", "able", (int)n, "of", asked, "with_cliff", (int)n_cliffs);
     if (at[mid] < INFINITY) {
         (void)json_object_set_new(o, "length", json_integer(lround(at[mid])));
-        (void)json_object_set_new(o, "interval95", json_pack("[i, i]", (int)lround(low[mid]), high[mid] < INFINITY ? (int)lround(high[mid]) : p->max_length));
+        (void)json_object_set_new(o, "interval95", json_pack("[i, i]", (int)floor(low[mid]), high[mid] < INFINITY ? (int)ceil(high[mid]) : p->max_length));
     } else {
         (void)json_object_set_new(o, "up_to", json_integer(p->max_length));
     }

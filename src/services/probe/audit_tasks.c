@@ -356,9 +356,10 @@ qn_outcome qn__audit_judge(const char *const *wanted, int n_wanted, const char *
     for (int i = 0; i < n_others; i++)
         distractors += has_word(answer, n, others[i]);
     bool other = distractors > 0 || (n_wanted > 0 && is_number(wanted[0]) && has_other_number(answer, n, wanted, n_wanted));
-    bool abstains = has_phrase(answer, n, "not there");
+    /* Who repeats the question has not answered it. */
+    bool abstains = has_phrase(answer, n, "not there"), repeats = has_phrase(answer, n, "it, answer: not there") || has_phrase(answer, n, "none, answer: not there");
     if (absent)
-        return found == 0 && !other && abstains ? QN_RIGHT : distractors ? QN_DISTRACTOR : cut ? QN_CUT : QN_WRONG;
+        return found == 0 && !other && abstains && !repeats ? QN_RIGHT : distractors ? QN_DISTRACTOR : cut ? QN_CUT : QN_WRONG;
     if (n_wanted > 0 && found == n_wanted && !other && !abstains)
         return QN_RIGHT;
     if (distractors)

@@ -116,6 +116,8 @@ static qn_status small_talk(qn_audit_text *t, qn_err *err)
 static void say(qn_audit_text *t, role who, size_t from)
 {
     t->messages[t->n_messages++] = (message){who, from, t->body.n - from};
+    if (talk(t))
+        qn__buf_putc(&t->body, '\n'); /* so that counting does not join what stands apart */
 }
 
 static void line(qn_audit_text *t, role who, const char *text)
@@ -173,7 +175,7 @@ static void build_talk(qn_audit_text *t, size_t k)
         put_units(t, from, from + (to - from) / 2);
         put_pieces(t, QN_AUDIT_TOOL, j);
         put_units(t, from + (to - from) / 2, to);
-        qn__buf_puts(&t->body, "end of file");
+        qn__buf_printf(&t->body, "end of %s", t->paths[j]);
         say(t, t->r.tools ? TOOL : USER, at);
         at = t->body.n;
         qn__buf_printf(&t->body, "I have read %s.", t->paths[j]);
