@@ -344,7 +344,7 @@ static qn_status settle(run *r, const qn_audit_text *t, const qn_audit_recipe *a
 /* The next of the list, together as many as the subject likes. */
 static qn_status ask_some(run *r, const qn_audit_text *t, const qn_audit_recipe *at, asking *k, size_t n, qn_err *err)
 {
-    qn_question q[MOST_AT_ONCE];
+    qn_question q[MOST_AT_ONCE] = {{0}};
     qn_answer a[MOST_AT_ONCE];
     memset(a, 0, sizeof a);
     for (size_t i = 0; i < n; i++)

@@ -18,6 +18,8 @@ typedef struct remote {
     qn_subject s;
     char *url, *model;
     struct curl_slist *headers;
+    CURL *counter;   /* kept open between counts; NULL before the first */
+    bool cannot_count;
 } remote;
 
 typedef struct call {
@@ -337,9 +339,67 @@ static bool ask(qn_subject *s, const qn_question *q, size_t n, qn_answer *a)
     return true;
 }
 
+/* ---- counting: /tokenize beside /v1, which quern and some others have ---- */
+
+static size_t receive_count(char *p, size_t size, size_t n, void *arg)
+{
+    qn_buf *b = arg;
+    qn__buf_put(b, p, size * n);
+    return b->failed ? 0 : size * n;
+}
+
+static char *count_body(const remote *r, const char *text, size_t n)
+{
+    json_t *o = json_pack("{s:s, s:s%, s:s%, s:b, s:b}", "model", r->model, "content", text, n, "prompt", text, n, "add_special", 0, "parse_special", 0);
+    char *body = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    return body;
+}
+
+static int64_t count(qn_subject *s, const char *text, size_t n)
+{
+    remote *r = (remote *)s;
+    size_t base = strlen(r->url);
+    qn_buf url = {0}, answer = {.limit = MOST};
+    int64_t tokens = -1;
+    long status = 0;
+    if (r->cannot_count)
+        return -1;
+    if (base > 3 && strcmp(r->url + base - 3, "/v1") == 0)
+        base -= 3;
+    qn__buf_printf(&url, "%.*s/tokenize", (int)base, r->url);
+    char *body = count_body(r, text, n);
+    if (!r->counter)
+        r->counter = curl_easy_init();
+    if (r->counter && body && !url.failed) {
+        (void)curl_easy_setopt(r->counter, CURLOPT_URL, url.data);
+        (void)curl_easy_setopt(r->counter, CURLOPT_PROTOCOLS_STR, "http,https");
+        (void)curl_easy_setopt(r->counter, CURLOPT_HTTPHEADER, r->headers);
+        (void)curl_easy_setopt(r->counter, CURLOPT_POSTFIELDS, body);
+        (void)curl_easy_setopt(r->counter, CURLOPT_WRITEFUNCTION, receive_count);
+        (void)curl_easy_setopt(r->counter, CURLOPT_WRITEDATA, &answer);
+        (void)curl_easy_setopt(r->counter, CURLOPT_NOSIGNAL, 1L);
+        (void)curl_easy_setopt(r->counter, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
+        (void)curl_easy_setopt(r->counter, CURLOPT_TIMEOUT, (long)SILENT_S);
+        if (curl_easy_perform(r->counter) == CURLE_OK)
+            (void)curl_easy_getinfo(r->counter, CURLINFO_RESPONSE_CODE, &status);
+    }
+    json_t *o = status == 200 ? json_loadb(answer.data ? answer.data : "", answer.n, 0, NULL) : NULL;
+    if (json_is_array(json_object_get(o, "tokens")))
+        tokens = (int64_t)json_array_size(json_object_get(o, "tokens"));
+    json_decref(o);
+    free(body);
+    qn__buf_free(&url);
+    qn__buf_free(&answer);
+    r->cannot_count = tokens < 0;
+    return tokens;
+}
+
 static void close_remote(qn_subject *s)
 {
     remote *r = (remote *)s;
+    if (r->counter)
+        curl_easy_cleanup(r->counter);
     curl_slist_free_all(r->headers);
     qn_free(r->url);
     qn_free(r->model);
@@ -356,7 +416,7 @@ qn_status qn__subject_remote(const char *url, const char *model, const char *key
         return qn__fail_mem(err, "endpoint");
     while (n && url[n - 1] == '/')
         n--;
-    r->s = (qn_subject){.ask = ask, .close = close_remote, .chats = true, .at_once = AT_ONCE};
+    r->s = (qn_subject){.ask = ask, .close = close_remote, .count = count, .chats = true, .at_once = AT_ONCE};
     r->url = qn__strndup(url, n);
     r->model = qn__strndup(model, strlen(model));
     qn_buf auth = {0};
