@@ -101,7 +101,7 @@ static void mutate(unsigned char *p, size_t *n, size_t header, uint64_t *seed)
                                      0x0100000001};
     int edits = 1 + (int)(next(seed) % 3);
     while (edits--) {
-        size_t at = next(seed) % (next(seed) % 8 ? header : *n);
+        const size_t within = next(seed) % 8 ? header : *n, at = next(seed) % within;
         switch (next(seed) % 5) {
         case 0: p[at] ^= (unsigned char)(1u << next(seed) % 8); break;
         case 1: p[at] = (unsigned char)next(seed); break;
@@ -117,7 +117,7 @@ static void mutate(unsigned char *p, size_t *n, size_t header, uint64_t *seed)
                 *n = at + 1;
             break;
         case 4: { /* copy one place of the header over another: keys and names swap */
-            size_t from = next(seed) % header, w = 1 + next(seed) % 24;
+            const size_t from = next(seed) % header, w = 1 + next(seed) % 24;
             if (from + w <= *n && at + w <= *n)
                 memmove(p + at, p + from, w);
             break;
