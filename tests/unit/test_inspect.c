@@ -192,6 +192,41 @@ static void test_machine(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* A clock that halves, a processor that is throttled and a host that takes time: seen in the long gap, and named. */
+static void test_meter(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/quern-meter-XXXXXX", command[64];
+    qn_gap g[40];
+    qn_meter m;
+    assert_non_null(mkdtemp(root));
+    put_file(root, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "3000000\n");
+    put_file(root, "/sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "4\n");
+    put_file(root, "/proc/stat", "cpu  1 2 3 4 5 6 7 250 0 0\n");
+    qn__meter_begin(&m, root, 7);
+    for (int i = 0; i < 40; i++) {
+        g[i] = (qn_gap){.s = 0.01 + 1e-5 * (i % 5)};
+        if (i == 30) { /* as if the last look had been a while ago */
+            m.slow_read -= 0.1;
+            g[i].s = 0.05;
+            put_file(root, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "1500000\n");
+            put_file(root, "/sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "6\n");
+            put_file(root, "/proc/stat", "cpu  1 2 3 4 5 6 7 260 0 0\n");
+        }
+        qn__meter_take(&m, qn__now(), i < 30 ? 7 : 9, &g[i]);
+        g[i].minor_faults = g[i].major_faults = g[i].taken_away = 0; /* this process's own, whatever it did */
+    }
+    assert_true(g[30].slow && g[30].throttled == 2 && g[30].evicted == 2 && g[30].clock == 1.5e9f && g[29].clock == 3e9f);
+    assert_true(fabs(g[30].stolen_s - 10.0 / (double)sysconf(_SC_CLK_TCK)) < 1e-6);
+    qn_pace p = pace_of(g, 40);
+    assert_int_equal(p.n_spikes, 1);
+    assert_int_equal(p.spikes[0].at, 30);
+    assert_int_equal(p.spikes[0].causes, 1u << QN_CAUSE_EVICTION | 1u << QN_CAUSE_HEAT | 1u << QN_CAUSE_STOLEN | 1u << QN_CAUSE_CLOCK);
+    qn__pace_free(&p);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -611,7 +646,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_harness), cmocka_unit_test(test_steady), cmocka_unit_test(test_planted), cmocka_unit_test(test_ordinary),
-        cmocka_unit_test(test_figures), cmocka_unit_test(test_machine), cmocka_unit_test(test_files), cmocka_unit_test(test_run),
+        cmocka_unit_test(test_figures), cmocka_unit_test(test_machine), cmocka_unit_test(test_meter), cmocka_unit_test(test_files), cmocka_unit_test(test_run),
         cmocka_unit_test(test_neighbour), cmocka_unit_test(test_eviction), cmocka_unit_test(test_faults), cmocka_unit_test(test_disk_faults),
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_whole), cmocka_unit_test(test_refused),
