@@ -95,7 +95,19 @@ static void arguments_to_object(json_t *function)
     json_decref(j);
 }
 
-static qn_status check_calls(json_t *calls, size_t message, qn_err *err)
+/* The other way round, for templates that put a text of them together; what is a text stays as it was written. */
+static bool arguments_to_text(json_t *function)
+{
+    json_t *a = json_object_get(function, "arguments");
+    if (!json_is_object(a) && !json_is_array(a))
+        return true;
+    char *text = json_dumps(a, 0);
+    const bool ok = text && json_object_set_new(function, "arguments", json_string(text)) == 0;
+    free(text);
+    return ok;
+}
+
+static qn_status check_calls(json_t *calls, size_t message, bool as_text, qn_err *err)
 {
     char where[80];
     size_t i;
@@ -115,12 +127,15 @@ static qn_status check_calls(json_t *calls, size_t message, qn_err *err)
             (void)snprintf(where, sizeof where, "messages[%zu].tool_calls[%zu].function", message, i);
             return qn__fail(err, QN_EFORMAT, where, "is %s; it must be an object", type_name(function));
         }
-        arguments_to_object(function ? function : call);
+        if (!as_text)
+            arguments_to_object(function ? function : call);
+        else if (!arguments_to_text(function ? function : call))
+            return no_memory(err);
     }
     return QN_OK;
 }
 
-static qn_status check_messages(json_t *messages, qn_err *err)
+static qn_status check_messages(json_t *messages, bool as_text, qn_err *err)
 {
     char where[64];
     size_t i;
@@ -143,7 +158,7 @@ static qn_status check_messages(json_t *messages, qn_err *err)
             return qn__fail(err, QN_EFORMAT, where, "is %s; it must be a string or an array of parts",
                             type_name(content));
         }
-        qn_status s = check_calls(json_object_get(m, "tool_calls"), i, err);
+        qn_status s = check_calls(json_object_get(m, "tool_calls"), i, as_text, err);
         if (s != QN_OK)
             return s;
     }
@@ -170,7 +185,7 @@ static qn_status put_text(json_t *vars, const char *name, const char *text, qn_e
 }
 
 /* The messages, and from an object also tools and whatever else it holds. */
-static qn_status put_conversation(json_t *vars, const char *text, qn_err *err)
+static qn_status put_conversation(json_t *vars, const char *text, bool as_text, qn_err *err)
 {
     json_t *j = NULL, *v;
     const char *key;
@@ -190,7 +205,7 @@ static qn_status put_conversation(json_t *vars, const char *text, qn_err *err)
         s = put(vars, "messages", json_incref(j), err);
     }
     if (s == QN_OK)
-        s = check_messages(json_object_get(vars, "messages"), err);
+        s = check_messages(json_object_get(vars, "messages"), as_text, err);
 out:
     json_decref(j);
     return s;
@@ -203,7 +218,7 @@ static qn_status put_json(json_t *vars, const char *name, const char *text, qn_e
     return s == QN_OK ? put(vars, name, j, err) : s;
 }
 
-static qn_status fill(json_t *vars, const qn_chat_input *in, qn_err *err)
+static qn_status fill(json_t *vars, const qn_chat_input *in, bool as_text, qn_err *err)
 {
     static const char *const defaults[] = {"tools", "documents"};
     const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
@@ -216,7 +231,7 @@ static qn_status fill(json_t *vars, const qn_chat_input *in, qn_err *err)
     if (s == QN_OK)
         s = put(vars, "add_generation_prompt", json_boolean(in->add_generation_prompt), err);
     if (s == QN_OK)
-        s = put_conversation(vars, in->messages_json, err);
+        s = put_conversation(vars, in->messages_json, as_text, err);
     if (s == QN_OK && in->tools_json)
         s = put_json(vars, "tools", in->tools_json, err);
     for (size_t i = 0; i < in->n_vars && s == QN_OK; i++)
@@ -229,15 +244,24 @@ static qn_status fill(json_t *vars, const qn_chat_input *in, qn_err *err)
     return QN_OK;
 }
 
-qn_status qn__chat_render(const qn_jinja *t, const qn_chat_input *in, char **out, size_t *n, qn_err *err)
+static qn_status render(const qn_jinja *t, const qn_chat_input *in, bool as_text, char **out, size_t *n, qn_err *err)
 {
     json_t *vars = json_object();
     if (!vars)
         return no_memory(err);
-    qn_status s = fill(vars, in, err);
+    qn_status s = fill(vars, in, as_text, err);
     if (s == QN_OK)
         s = qn__jinja_render(t, vars, in->now, out, n, err);
     json_decref(vars);
+    return s;
+}
+
+qn_status qn__chat_render(const qn_jinja *t, const qn_chat_input *in, char **out, size_t *n, qn_err *err)
+{
+    qn_status s = render(t, in, false, out, n, err);
+    /* A few templates want the arguments of calls as text (Functionary v3.2). The error is that of the first attempt. */
+    if (s == QN_EFORMAT && in->messages_json && strstr(in->messages_json, "\"tool_calls\"") && render(t, in, true, out, n, NULL) == QN_OK)
+        s = QN_OK;
     return s;
 }
 

@@ -1,8 +1,8 @@
 /* chat.h - a conversation to a prompt: JSON in, the template's bytes out.
  *
- * Owns the canonical form of a conversation before rendering: call arguments given as a JSON string become objects,
- * `tools` and `documents` default to none. A message without content stays without: templates ask whether it is
- * defined. */
+ * Owns the canonical form of a conversation before rendering: call arguments given as a JSON string become objects (and
+ * text again where the template fails with objects), `tools` and `documents` default to none. A message without content
+ * stays without: templates ask whether it is defined. */
 #ifndef QN_TEXT_CHAT_H
 #define QN_TEXT_CHAT_H
 

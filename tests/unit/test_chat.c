@@ -84,6 +84,9 @@ static void call_arguments(void **state)
                             "{\"function\":{\"name\":\"f\",\"arguments\":\"not json\"}},"
                             "{\"function\":{\"name\":\"f\",\"arguments\":\"[1]\"}}]}]"};
     gives(t, &in, "{'b': 1, 'a': [True]};{'k': 1};not json;[1];");
+    /* A template that puts a text of them together gets texts: as they were written, or spelled. */
+    static const char joins[] = "{% for c in messages[0].tool_calls %}{{ c.function.name + c.function.arguments }};{% endfor %}";
+    gives(joins, &in, "f{\"b\": 1, \"a\": [true]};f{\"k\": 1};fnot json;f[1];");
 }
 
 static void refusals(void **state)
