@@ -540,12 +540,81 @@ static void test_figures(void **state)
     assert_true(high[0] == 1 && high[1] == 1);
 }
 
+/* ---- infilling, of a model in this process ---- */
+
+/* The same tokens by hand. */
+static void by_hand(const qn_question *q, qn_buf *out)
+{
+    qn_model *m = NULL;
+    qn_engine *e = NULL;
+    qn_request *r = NULL;
+    int32_t *ids = NULL;
+    size_t n = 0, k = 0;
+    qn_err err;
+    qn_event ev = {0};
+    qn_engine_options eo;
+    qn_request_options o;
+    qn_engine_options_init(&eo);
+    eo.n_ctx = 256;
+    char *text = NULL;
+    assert_int_equal(qn_model_open(NULL, QN_OPEN_FULL, &m, &err), QN_OK);
+    assert_int_equal(qn_engine_open(m, &eo, &e, &err), QN_OK);
+    qn_buf b = {0};
+    qn__buf_printf(&b, "<|fim_prefix|>%s<|fim_suffix|>%s<|fim_middle|>", q->prompt, q->suffix);
+    text = qn__buf_take(&b, &k);
+    assert_int_equal(qn_tokenize(m, text, k, true, QN_BOS_NO, &ids, &n, &err), QN_OK);
+    qn_request_options_init(&o);
+    o.tokens = ids;
+    o.n_tokens = n;
+    o.max_tokens = q->max_tokens;
+    assert_int_equal(qn_request_open(e, &o, &r, &err), QN_OK);
+    do {
+        assert_int_equal(qn_request_next(r, &ev, &err), QN_OK);
+        if (ev.kind == QN_EVENT_TEXT)
+            qn__buf_put(out, ev.text, ev.n_text);
+    } while (ev.kind != QN_EVENT_END);
+    qn__buf_printf(out, "|%d", (int)ev.timings.prompt_tokens);
+    qn_request_close(r);
+    qn_engine_close(e);
+    qn_model_close(m);
+    qn_free(text);
+    qn_free(ids);
+}
+
+static void test_gap(void **state)
+{
+    (void)state;
+    qn_subject *s = NULL;
+    qn_err err = {0};
+    qn_engine_options o;
+    qn_engine_options_init(&o);
+    o.n_ctx = 256;
+    const qn_question q = {.prompt = "def add(a, b):\n    return ", .suffix = "\n\nprint(add(1, 2))\n", .max_tokens = 8};
+    qn_answer a = {0};
+    qn_buf want = {0};
+    assert_int_equal(qn__subject_local(NULL, &o, &s, &err), QN_OK);
+    assert_true(s->ask(s, &q, 1, &a));
+    assert_int_equal(a.err.code, QN_OK);
+    qn__buf_printf(&a.text, "|%d", (int)a.prompt_tokens);
+    by_hand(&q, &want);
+    assert_string_equal(a.text.data, want.data);
+    qn__answer_free(&a);
+    qn__buf_free(&want);
+    qn__subject_close(s);
+    assert_int_equal(qn__subject_local("tests/data/models/llama-256-q4_k_m.gguf", &o, &s, &err), QN_OK);
+    assert_true(s->ask(s, &q, 1, &a)); /* one without such tokens says so */
+    assert_int_equal(a.err.code, QN_EUNSUPPORTED);
+    qn__answer_free(&a);
+    qn__subject_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_suite),   cmocka_unit_test(test_suite_refuses), cmocka_unit_test(test_suite_hostile), cmocka_unit_test(test_vary),
         cmocka_unit_test(test_checks),  cmocka_unit_test(test_checks_refuse), cmocka_unit_test(test_known),         cmocka_unit_test(test_chance),
         cmocka_unit_test(test_resumed), cmocka_unit_test(test_options),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_gap),
     };
     return cmocka_run_group_tests(tests, prepare, drop);
 }

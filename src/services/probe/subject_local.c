@@ -25,6 +25,7 @@ typedef struct local {
     qn_engine *engine;
     form forms[FORMS];
     uint64_t clock;
+    int32_t gap[3]; /* tokens before the text, before what follows the gap, and before what fills it; -1: none */
 } local;
 
 void qn__answer_free(qn_answer *a)
@@ -141,6 +142,34 @@ static void take_part(void *arg, const qn_part *p)
     }
 }
 
+/* <pre> prompt <suf> suffix <mid>, as the server's /infill puts it. */
+static qn_status gap_tokens(const local *l, const qn_question *q, int32_t **out, size_t *n_out, qn_err *err)
+{
+    int32_t *before = NULL, *after = NULL, *ids = NULL;
+    size_t n_before = 0, n_after = 0, n = 0;
+    if (l->gap[0] < 0 || l->gap[1] < 0 || l->gap[2] < 0)
+        return qn__fail(err, QN_EUNSUPPORTED, "infilling", "%s has no tokens for filling a gap; ask one that was trained for it", l->s.name);
+    qn_status st = qn_tokenize(l->model, q->prompt, strlen(q->prompt), false, QN_BOS_NO, &before, &n_before, err);
+    if (!st)
+        st = qn_tokenize(l->model, q->suffix, strlen(q->suffix), false, QN_BOS_NO, &after, &n_after, err);
+    if (!st && !(ids = qn__calloc(n_before + n_after + 3, sizeof *ids)))
+        st = qn__fail_mem(err, "infilling");
+    if (!st) {
+        ids[n++] = l->gap[0];
+        memcpy(ids + n, before, n_before * sizeof *ids);
+        n += n_before;
+        ids[n++] = l->gap[1];
+        memcpy(ids + n, after, n_after * sizeof *ids);
+        n += n_after;
+        ids[n++] = l->gap[2];
+        *out = ids;
+        *n_out = n;
+    }
+    qn_free(before);
+    qn_free(after);
+    return st;
+}
+
 static qn_status begin(local *l, const qn_question *q, asked *k)
 {
     qn_err *err = &k->a->err;
@@ -149,8 +178,6 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
     int32_t *ids = NULL;
     const form *f = NULL;
     qn_status st = QN_OK;
-    if (q->suffix)
-        return qn__fail(err, QN_EUNSUPPORTED, "infilling", "is asked of a server only: start quern serve and give --endpoint");
     if (q->messages_json) {
         const qn_render_options r = {.model = l->model, .messages_json = q->messages_json, .tools_json = q->tools_json};
         st = qn_render(&r, &prompt, &n_prompt, err);
@@ -164,7 +191,8 @@ static qn_status begin(local *l, const qn_question *q, asked *k)
     k->keep_raw = q->tools_json != NULL;
     const char *text = prompt ? prompt : q->prompt;
     if (!st)
-        st = qn_tokenize(l->model, text, prompt ? n_prompt : strlen(text), prompt != NULL, prompt ? QN_BOS_NO : QN_BOS_AUTO, &ids, &n_ids, err);
+        st = q->suffix && !prompt ? gap_tokens(l, q, &ids, &n_ids, err)
+                                  : qn_tokenize(l->model, text, prompt ? n_prompt : strlen(text), prompt != NULL, prompt ? QN_BOS_NO : QN_BOS_AUTO, &ids, &n_ids, err);
     qn_request_options o;
     qn_request_options_init(&o);
     o.tokens = ids;
@@ -323,6 +351,20 @@ qn_status qn__model_names(const qn_model *m, qn_model_names *out, qn_err *err)
     return QN_OK;
 }
 
+static void find_gap(local *l)
+{
+    static const char *const names[3] = {"fim_pre", "fim_suf", "fim_mid"};
+    char *text = NULL;
+    json_t *r = qn_model_report(l->model, false, &text, NULL) == QN_OK ? json_loads(text, 0, NULL) : NULL;
+    const json_t *special = json_object_get(json_object_get(r, "tokenizer"), "special");
+    for (int i = 0; i < 3; i++) {
+        const json_t *id = json_object_get(json_object_get(special, names[i]), "id");
+        l->gap[i] = json_is_integer(id) && json_integer_value(id) < INT32_MAX ? (int32_t)json_integer_value(id) : -1;
+    }
+    json_decref(r);
+    qn_free(text);
+}
+
 static qn_status fingerprint(local *l, qn_err *err)
 {
     qn_model_names names;
@@ -334,6 +376,7 @@ static qn_status fingerprint(local *l, qn_err *err)
     memcpy(l->s.fingerprint, names.fingerprint, sizeof l->s.fingerprint);
     memcpy(l->s.name, names.name, sizeof l->s.name);
     l->s.chats = info.has_chat_template;
+    find_gap(l);
     return QN_OK;
 }
 
