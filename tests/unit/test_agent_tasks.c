@@ -179,12 +179,39 @@ static void arguments_are_checked(void **state)
     }
 }
 
+/* Whichever allocation fails: an error, or a task that is whole. */
+static void memory_may_end(void **state)
+{
+    (void)state;
+    int failed = 0, made = 0;
+    for (size_t k = 0; qn__task_family(k); k++)
+        for (uint64_t n = 1; n < 400; n += n < 20 ? 1 : 37) {
+            qn_task t;
+            qn_err err = {0};
+            qn__alloc_fail_at(n);
+            const qn_status st = qn__task_open(qn__task_family(k), QN_MEDIUM, 1, 0, &t, &err);
+            if (!st) {
+                qn_buf why = {0}, out = {0};
+                (void)qn__env_call(&t.env, "run_tests", "{}", &out);
+                (void)qn__task_grade(&t, &why);
+                qn__buf_free(&why);
+                qn__buf_free(&out);
+                qn__task_close(&t);
+            }
+            qn__alloc_fail_at(0);
+            assert_true(st == QN_OK || st == QN_ENOMEM);
+            failed += st != QN_OK;
+            made += st == QN_OK;
+        }
+    assert_true(failed > 50 && made > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bug_shows),        cmocka_unit_test(every_task_is_solvable), cmocka_unit_test(nothing_done_never_passes),
         cmocka_unit_test(instances_differ),       cmocka_unit_test(forbidden_effects_count), cmocka_unit_test(rules_are_told),
-        cmocka_unit_test(arguments_are_checked),
+        cmocka_unit_test(arguments_are_checked),  cmocka_unit_test(memory_may_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

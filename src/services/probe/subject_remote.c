@@ -274,6 +274,9 @@ static void end(transfer *t, CURLcode rc, const qn_question *q)
         (void)qn__fail(&a->err, QN_EIO, t->url, "the server answered with status %ld", status);
     if (a->err.code == QN_EIO && tells_of_context(&a->err))
         a->err.code = QN_ECONTEXT;
+    /* Servers say "length" of a full context, too; then it was not the bound of this answer. */
+    if (a->reason == QN_END_LENGTH && a->generated_tokens >= 0 && a->generated_tokens < q->max_tokens)
+        a->reason = QN_END_CONTEXT;
     cut_stops(q, a);
     make_calls(t);
     if (!a->err.code && (a->text.failed || a->reasoning.failed || a->raw.failed || t->line.failed))

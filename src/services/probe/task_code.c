@@ -45,6 +45,8 @@ static void write_function(qn_task *t)
     int order[QN_UNITS];
     p->n = units[t->tier];
     qn__units_make(t, p->u, p->n, files[t->tier]);
+    if (t->env.failed) /* texts may be empty */
+        return;
     qn__env_shuffle(&t->env, order, p->n);
     for (int i = 0; i < p->n; i++)
         tested[i] = true;
@@ -108,6 +110,8 @@ static void trace_failure(qn_task *t)
         c->path[i] = qn__env_printf(e, "%s.py", places[i]);
         (void)qn__tree_put(e, &right, c->path[i], step_code(t, module, below, names[i], op, k, k));
         (void)qn__tree_put(e, e->files, c->path[i], step_code(t, module, below, names[i], i == wrong ? (op + 1) % 3 : op, k, k));
+        if (e->failed)
+            return;
         if (i == wrong) { /* the docstring stays right */
             const char *text = qn__tree_get(&right, c->path[i]), *is = strstr(text, "    return");
             const char *other = strstr(qn__tree_get(e->files, c->path[i]), "    return");
