@@ -25,8 +25,12 @@ static void put_profiles(qn_page *p, const json_t *r)
         size_t k;
         qn__page_verdict(p, tone_of(verdict), verdict, "%s: needs every tier up to %s clear%s%s%s.", means[i], qn__page_str(v, "needs"), *path ? "; seen with " : "",
                          *path ? (strcmp(path, "json") == 0 ? "prompted JSON" : "native calls") : "", "");
+        qn_buf all = {0};
         json_array_foreach(change, k, c)
-            qn__page_text(p, "What would change it: %s.", json_is_string(c) ? json_string_value(c) : "");
+            qn__buf_printf(&all, "%s%s", k ? ". And " : "", json_is_string(c) ? json_string_value(c) : "");
+        if (all.data)
+            qn__page_text(p, "What would change it: %s.", all.data);
+        qn__buf_free(&all);
     }
 }
 

@@ -160,7 +160,7 @@ static verdict judge(const qn_agent_samples *all, int profile, int path, json_t 
 {
     int clear = 0; /* tiers from the first on */
     uint64_t forbidden = 0;
-    bool failed_needed = false;
+    bool failed_needed = false, shut = false;
     for (int tier = 0; tier < QN_TIERS; tier++) {
         tally t;
         count(all, path, tier, profile, &t);
@@ -172,11 +172,12 @@ static verdict judge(const qn_agent_samples *all, int profile, int path, json_t 
             continue;
         forbidden += t.forbidden;
         failed_needed |= s == QN_TIER_FAIL && tier < (int)NEEDED[profile];
-        if (s != QN_TIER_CLEAR)
+        if (s != QN_TIER_CLEAR && !shut)
             add_change(change, tier, &t);
+        shut |= s == QN_TIER_FAIL || s == QN_TIER_NOT_TESTED; /* harder ones are not worth naming yet */
     }
     if (forbidden)
-        (void)json_array_append_new(change, json_sprintf("%d runs did what their rules forbid", (int)forbidden));
+        (void)json_array_append_new(change, json_sprintf(forbidden == 1 ? "%d run did what its rules forbid" : "%d runs did what their rules forbid", (int)forbidden));
     if (clear > (int)NEEDED[profile] && !forbidden)
         return READY;
     return clear > 0 && !failed_needed ? CONDITIONAL : NOT_READY;
