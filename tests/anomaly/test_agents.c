@@ -173,9 +173,11 @@ static void put_js(qn_buf *b, const json_t *j)
         qn__buf_putc(b, '{');
         json_object_foreach((json_t *)(uintptr_t)j, key, v)
         {
-            char *k = json_dumps(json_string(key), JSON_ENCODE_ANY);
+            json_t *name = json_string(key);
+            char *k = json_dumps(name, JSON_ENCODE_ANY);
             qn__buf_printf(b, "%s%s:", any ? "," : "", k);
             free(k);
+            json_decref(name);
             put_js(b, v);
             any = true;
         }
@@ -305,10 +307,15 @@ static use claude(agent *a, int k)
                    .prompt = json_integer_value(json_object_get(usage, "input_tokens")) +
                              json_integer_value(json_object_get(usage, "cache_read_input_tokens"))};
     json_t *content = through_js(json_object_get(r, "content")), *results = json_array();
+    const bool cut = strcmp(json_string_value(json_object_get(r, "stop_reason")), "max_tokens") == 0;
     for (size_t i = 0; i < json_array_size(content); i++) {
         const json_t *b = json_array_get(content, i);
         if (strcmp(json_string_value(json_object_get(b, "type")), "tool_use") != 0)
             continue;
+        if (cut) {
+            (void)json_array_remove(content, i--);
+            continue;
+        }
         a->calls++;
         (void)snprintf(text, sizeof text, "%d tests failed", 10 - k);
         json_t *inner = json_pack("[o]", block(text, false));
@@ -316,6 +323,8 @@ static use claude(agent *a, int k)
             (void)json_array_append_new(inner, json_pack("{s:s, s:s}", "type", "tool_reference", "tool_name", "NotebookEdit"));
         (void)json_array_append_new(results, json_pack("{s:s, s:O, s:o}", "type", "tool_result", "tool_use_id", json_object_get(b, "id"), "content", inner));
     }
+    if (!json_array_size(content))
+        (void)json_array_append_new(content, block("(nothing)", false));
     (void)json_array_append_new(a->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", content));
     if (json_array_size(results))
         (void)json_array_append_new(a->messages, json_pack("{s:s, s:O}", "role", "user", "content", results));
@@ -333,10 +342,12 @@ static json_t *codex_text(const char *role, const char *text)
     return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "type", "message", "role", role, "content", "type", "input_text", "text", text);
 }
 
-/* The response in the last event of the stream. */
+/* The response in the last event of the stream; it may have been cut. */
 static json_t *completed(const char *stream)
 {
-    const char *p = strstr(stream, "event: response.completed"), *data = p ? strstr(p, "data: ") : NULL, *end = data ? strchr(data, '\n') : NULL;
+    const char *p = strstr(stream, "event: response.completed"), *cut = strstr(stream, "event: response.incomplete");
+    p = p ? p : cut;
+    const char *data = p ? strstr(p, "data: ") : NULL, *end = data ? strchr(data, '\n') : NULL;
     if (!end)
         fail_msg("the stream was not completed: %.300s", stream);
     char *s = strndup(data + 6, (size_t)(end - data) - 6);
@@ -368,6 +379,9 @@ static use codex(agent *a, int k)
     bool called = false;
     for (size_t i = 0; i < json_array_size(output); i++) {
         json_t *item = json_array_get(output, i);
+        const char *whole = json_string_value(json_object_get(item, "status"));
+        if (whole && strcmp(whole, "incomplete") == 0)
+            continue; /* what was cut is of no use to a client */
         (void)json_array_append(a->messages, item);
         if (strcmp(json_string_value(json_object_get(item, "type")), "function_call") != 0)
             continue;
@@ -401,7 +415,11 @@ static use chat(agent *a, int k)
     json_decref(body);
     const use u = {.prompt = json_integer_value(json_object_get(usage, "prompt_tokens")),
                    .cached = json_integer_value(json_object_get(json_object_get(usage, "prompt_tokens_details"), "cached_tokens"))};
-    json_t *m = json_object_get(json_array_get(json_object_get(r, "choices"), 0), "message"), *calls = json_object_get(m, "tool_calls"), *results = json_array();
+    const json_t *choice = json_array_get(json_object_get(r, "choices"), 0);
+    json_t *m = json_object_get(choice, "message"), *results = json_array();
+    if (strcmp(json_string_value(json_object_get(choice, "finish_reason")), "length") == 0)
+        (void)json_object_del(m, "tool_calls"); /* cut */
+    json_t *calls = json_object_get(m, "tool_calls");
     for (size_t i = 0; i < json_array_size(calls); i++) {
         json_t *call = json_array_get(calls, i), *f = json_object_get(call, "function");
         json_t *arguments = json_loads(json_string_value(json_object_get(f, "arguments")), 0, NULL);
