@@ -20,4 +20,20 @@ want_rc 0; want_out 'NOT READY'; want_out 'easy'
 run report embedded --families nothing --ledger "$ledger"; want_rc 1; want_sentence; want_err "'nothing' is none of fix_bug"
 run report --tiers soft; want_rc 2; want_sentence; want_err "'soft' is none of easy"
 run report embedded --endpoint http://127.0.0.1:1/v1 --model x; want_rc 2; want_sentence
+# the same model behind a server: tools go there and calls come back, and what is asked for in JSON has the same reasons as here
+"$Q" serve embedded --port 0 --ctx 2048 >"$T/serve.out" 2>"$T/serve.err" </dev/null &
+pid=$!
+trap 'kill "$pid" 2>/dev/null; rm -rf "$T"' EXIT
+for i in $(seq 200); do
+  url=$(sed -n 's/^quern serves on \(http[^ ]*\).*/\1/p' "$T/serve.err" | head -n 1)
+  [ -z "$url" ] || break
+  sleep 0.1
+done
+want "the server did not begin" [ -n "$url" ]
+run report --endpoint "$url/v1" --model seedling --limit 3 --tiers easy -n 48 --ledger "$T/there.db" --json
+want_rc 0; want_out '"model": "seedling"'; want_out '"samples": 3'
+reasons() { sed -n '/"json": {/,/"medium"/p' "$T/out" | sed -n '/"reasons"/,/}/p'; }
+reasons >"$T/there"
+run report embedded --limit 3 --tiers easy -n 48 --ctx 2048 --ledger "$T/here.db" --json; want_rc 0
+reasons >"$T/here"; want_same "$T/here" "$T/there"; want "no reasons" [ -s "$T/here" ]
 finish

@@ -7,7 +7,7 @@
 
 #include "services/probe/py_int.h"
 
-static const py_val NONE = {PY_NONE};
+static const py_val NONE = {.t = PY_NONE};
 
 static py_val boolean(bool b)
 {

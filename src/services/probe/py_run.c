@@ -17,7 +17,7 @@ typedef struct frame {
     py_val result;
 } frame;
 
-static const py_val NONE = {PY_NONE};
+static const py_val NONE = {.t = PY_NONE};
 static py_val eval(py *r, frame *f, const py_node *n);
 static flow run(py *r, frame *f, const py_node *list);
 

@@ -31,7 +31,7 @@ py_val py_raise(py *r, const char *type, const char *fmt, ...)
         r->where_file = r->file;
         r->where_line = r->line;
     }
-    return (py_val){PY_NONE};
+    return (py_val){.t = PY_NONE};
 }
 
 bool py_step(py *r)
@@ -58,7 +58,7 @@ py_val py_list(py *r, py_type t)
 {
     py_seq *q = py_alloc(r, sizeof *q);
     if (!q)
-        return (py_val){PY_NONE};
+        return (py_val){.t = PY_NONE};
     *q = (py_seq){0};
     return (py_val){t, .q = q};
 }
@@ -67,7 +67,7 @@ py_val py_map_new(py *r, py_type t)
 {
     py_map *m = py_alloc(r, sizeof *m);
     if (!m)
-        return (py_val){PY_NONE};
+        return (py_val){.t = PY_NONE};
     *m = (py_map){0};
     return (py_val){t, .m = m};
 }
@@ -429,7 +429,7 @@ static py_val joined(py *r, py_val a, py_val b)
 
 static py_val set_binary(py *r, py_op op, py_val a, py_val b)
 {
-    py_val out = py_map_new(r, PY_SET), none = {PY_NONE};
+    py_val out = py_map_new(r, PY_SET), none = {.t = PY_NONE};
     for (size_t i = 0; i < a.m->n && !r->raised; i++) {
         const bool in = py_map_get(r, b.m, a.m->k[i]) != NULL;
         if (op == PY_BITOR || (op == PY_BITAND) == in)
@@ -499,17 +499,17 @@ py_val py_get_index(py *r, py_val of, py_val i)
     if (of.t == PY_DICT) {
         const py_val *v = py_map_get(r, of.m, i);
         if (v || r->raised)
-            return v ? *v : (py_val){PY_NONE};
+            return v ? *v : (py_val){.t = PY_NONE};
         qn_buf key = {0};
         py_show(r, &key, i, true);
         (void)py_raise(r, "KeyError", "%s", key.data ? key.data : "?");
         qn__buf_free(&key);
-        return (py_val){PY_NONE};
+        return (py_val){.t = PY_NONE};
     }
     if (of.t != PY_STR && of.t != PY_LIST && of.t != PY_TUPLE)
         return py_raise(r, "TypeError", "'%s' object is not subscriptable", py_type_name(of));
     if (!py_index_of(r, i, of.t == PY_STR ? of.s->n : of.q->n, &at))
-        return (py_val){PY_NONE};
+        return (py_val){.t = PY_NONE};
     return of.t == PY_STR ? py_str(r, of.s->p + at, 1) : of.q->v[at];
 }
 
@@ -535,7 +535,7 @@ py_val py_get_slice(py *r, py_val of, py_val from, py_val to, py_val step)
     const int64_t a = clamp(r, from, by > 0 ? 0 : n - 1, n, by > 0 ? 0 : -1, by > 0 ? n : n - 1);
     const int64_t b = clamp(r, to, by > 0 ? n : -1, n, by > 0 ? 0 : -1, by > 0 ? n : n - 1);
     if (r->raised)
-        return (py_val){PY_NONE};
+        return (py_val){.t = PY_NONE};
     if (of.t != PY_STR) {
         py_val out = py_list(r, of.t);
         for (int64_t i = a; (by > 0 ? i < b : i > b) && !r->raised && py_append(r, out, of.q->v[i]); i += by) {
