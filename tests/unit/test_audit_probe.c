@@ -308,6 +308,34 @@ static void test_estimates(void **st)
     json_decref(r);
 }
 
+/* Any allocation may fail: an error or a report, never a crash; and the next time it works. */
+static void test_no_memory(void **st)
+{
+    (void)st;
+    qn_audit_options o = options(2, 128, 256, "plain,needle");
+    o.samples = 1;
+    o.depths = 2;
+    uint64_t before = qn__alloc_count(), runs = 0, failed = 0;
+    script s = make(PERFECT);
+    json_t *r = run(&s, &o);
+    json_decref(r);
+    uint64_t all = qn__alloc_count() - before;
+    for (uint64_t n = 1; n <= all; n += 1 + n / 12, runs++) {
+        qn_ledger *l = NULL;
+        qn_err err = {0};
+        r = NULL;
+        assert_int_equal(qn__ledger_open(":memory:", &l, NULL), QN_OK);
+        qn__alloc_fail_at(n);
+        qn_status is = qn__audit(&o, &s.s, l, &r, &err);
+        qn__alloc_fail_at(0);
+        assert_true(is == QN_OK ? r != NULL : r == NULL && err.code == is && *err.what);
+        failed += is != QN_OK;
+        json_decref(r);
+        qn__ledger_close(l);
+    }
+    assert_true(failed > runs / 4);
+}
+
 static void test_refused(void **st)
 {
     (void)st;
@@ -333,6 +361,6 @@ static void test_refused(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_perfect), cmocka_unit_test(test_past), cmocka_unit_test(test_at_depth), cmocka_unit_test(test_never),
-                                       cmocka_unit_test(test_chance), cmocka_unit_test(test_goes_on), cmocka_unit_test(test_estimates), cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_chance), cmocka_unit_test(test_goes_on), cmocka_unit_test(test_estimates), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

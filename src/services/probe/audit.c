@@ -230,6 +230,8 @@ static qn_status measure_talk(run *r, qn_err *err)
         t = NULL;
         if (st == QN_ECANCELLED || st == QN_ENOMEM)
             return st;
+        if (st == QN_ECONTEXT) /* even the shortest: find_shortest will say so */
+            return QN_OK;
         if (!st && (tokens < 0 || tokens + 8 >= own || !r->exact)) { /* fewer: the template left something out */
             r->overhead[1] = tokens > own && r->exact ? (int32_t)(tokens - own) : r->overhead[0];
             return QN_OK;
@@ -293,10 +295,10 @@ static json_t *strings(const char *const *v, int n)
 
 static json_t *text_of(const qn_buf *b)
 {
-    json_t *v = json_stringn(b->data ? b->data : "", b->n);
+    json_t *v = b->n && memchr(b->data, 0, b->n) ? NULL : json_stringn(b->data ? b->data : "", b->n);
     if (v)
         return v;
-    qn_buf safe = {0}; /* bytes that are no UTF-8 */
+    qn_buf safe = {0}; /* bytes that are no UTF-8, or that are no text */
     for (size_t i = 0; i < b->n; i++)
         qn__buf_putc(&safe, (unsigned char)b->data[i] < 0x80 && b->data[i] ? b->data[i] : '?');
     v = json_stringn(safe.data ? safe.data : "", safe.n);
