@@ -241,7 +241,7 @@ static qn_status measure_talk(run *r, qn_err *err)
     return QN_OK;
 }
 
-/* Where a kind begins: the shortest length, doubled until a text of it alone fits. */
+/* Where a kind begins: the shortest length, doubled until a text of it alone fits, at last the longest. */
 static qn_status find_shortest(run *r, qn_err *err)
 {
     bool any = false;
@@ -252,7 +252,8 @@ static qn_status find_shortest(run *r, qn_err *err)
             continue;
         qn_status st = QN_ELIMIT;
         int32_t length = r->o->min_length ? r->o->min_length : MIN_LENGTH;
-        for (; st == QN_ELIMIT && length <= r->plan.max_length; length *= 2) {
+        const int32_t most = r->plan.max_length;
+        for (; st == QN_ELIMIT && length <= most; length = length < most && length > most / 2 ? most : 2 * length) {
             qn_audit_text *t = NULL;
             qn_counter c = counter(r, talk);
             st = QN_OK;
