@@ -55,6 +55,14 @@ if command -v jq >/dev/null; then
   want "figures are missing" jq -e '.quants | all(.decode_tps > 0 and .prefill_tps > 0 and .memory > 0 and .perplexity > 1)' "$T/json" >/dev/null
 fi
 
+# Its perplexity is the one of `quern perplexity`.
+if command -v jq >/dev/null; then
+  run perplexity embedded -f "${0%/*}/../../suites/README.md" --ctx 256 --json; want_rc 0; cp "$T/out" "$T/ppl"
+  run compare embedded embedded --quants --text "${0%/*}/../../suites/README.md" --text-tokens 1000000 --ledger "$T/l.db" --json; want_rc 0
+  want "two perplexities of one text" jq -e --slurpfile p "$T/ppl" '.quants[0] | (.perplexity / $p[0].perplexity - 1 | fabs) < 1e-5 and .scored == $p[0].scored and
+    (.perplexity_error / $p[0].error - 1 | fabs) < 1e-4' "$T/out" >/dev/null
+fi
+
 run compare embedded; want_rc 2; want_err 'two contenders|operand'
 run compare embedded embedded; want_rc 2; want_sentence
 run compare embedded embedded --suite "$T/none"; want_rc 1; want_sentence

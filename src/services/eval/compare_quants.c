@@ -211,7 +211,8 @@ static json_t *row_json(const qn_comparison *c, size_t k, const quant *q, scores
         sq += s->kl[i] * s->kl[i];
     }
     const double n = (double)s->n, mean = sum / n, nll = s->nll / n;
-    const double ppl = exp(nll), spread = sqrt(fmax(0, s->nll_sq / n - nll * nll) / n), kl_spread = sqrt(fmax(0, sq / n - mean * mean) / n);
+    const double ppl = exp(nll), spread = sqrt(fmax(0, s->nll_sq / n - nll * nll) / fmax(1, n - 1)),
+                 kl_spread = sqrt(fmax(0, sq / n - mean * mean) / fmax(1, n - 1));
     qn__sort_doubles(s->kl, s->n);
     json_t *row = json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "label", label, "spec", c->who[k].spec, "scored", (json_int_t)s->n,
                             "perplexity", ppl, "perplexity_error", ppl * spread, "kl", mean, "kl_error", kl_spread, "kl_median",

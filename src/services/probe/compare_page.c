@@ -104,7 +104,7 @@ static void put_pairs(qn_page *p, const json_t *r)
 
 static void put_quants(qn_page *p, const json_t *quants)
 {
-    static const qn_page_column columns[] = {{"", false}, {"Type", false}, {"File", true}, {"Bits", true}, {"Memory", true}, {"Reading", true}, {"Writing", true},
+    static const qn_page_column columns[] = {{"", false}, {"Type", false}, {"File", true}, {"Bits", true}, {"Memory", true}, {"Reads tok/s", true}, {"Writes tok/s", true},
                                              {"Perplexity", true}, {"KL, mean", true}, {"KL, 99 %", true}, {"Same choice", true}, {"pass@1", true}};
     size_t i;
     const json_t *q;
@@ -117,13 +117,13 @@ static void put_quants(qn_page *p, const json_t *quants)
         qn__page_cell(p, "%s", qn__page_bytes(qn__page_num(q, "bytes")).s);
         qn__page_cell(p, "%.2f", qn__page_num(q, "bits_per_weight"));
         qn__page_cell(p, "%s", qn__page_bytes(qn__page_num(q, "memory")).s);
-        qn__page_cell(p, "%.1f tok/s", qn__page_num(q, "prefill_tps"));
-        qn__page_cell(p, "%.1f tok/s", qn__page_num(q, "decode_tps"));
-        qn__page_cell(p, "%.3f ± %.3f", qn__page_num(q, "perplexity"), qn__page_num(q, "perplexity_error"));
+        qn__page_cell(p, "%.1f", qn__page_num(q, "prefill_tps"));
+        qn__page_cell(p, "%.1f", qn__page_num(q, "decode_tps"));
+        qn__page_cell(p, "%.2f ± %.2f", qn__page_num(q, "perplexity"), qn__page_num(q, "perplexity_error"));
         if (i == 0)
             qn__page_cell(p, "reference");
         else
-            qn__page_cell(p, "%.5f ± %.5f", qn__page_num(q, "kl"), qn__page_num(q, "kl_error"));
+            qn__page_cell(p, "%.4f ± %.4f", qn__page_num(q, "kl"), qn__page_num(q, "kl_error"));
         qn__page_cell(p, "%.4f", qn__page_num(q, "kl_p99"));
         qn__page_cell(p, "%s", qn__page_percent(qn__page_num(q, "same_top")).s);
         if (asked)
