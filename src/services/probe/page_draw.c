@@ -141,6 +141,18 @@ static void heat_colour(double v, int rgb[3])
         rgb[i] = (int)(t < 0.5 ? low[i] + (mid[i] - low[i]) * 2 * t : mid[i] + (high[i] - mid[i]) * (2 * t - 1));
 }
 
+/* Of the two, black or white, the one that is read better: by WCAG's relative luminance both have at least 4.5 to 1. */
+static bool wants_white(const int rgb[3])
+{
+    static const double weight[3] = {0.2126, 0.7152, 0.0722};
+    double l = 0;
+    for (int i = 0; i < 3; i++) {
+        const double v = rgb[i] / 255.0;
+        l += weight[i] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
+    }
+    return (l + 0.05) * (l + 0.05) < 1.05 * 0.05;
+}
+
 static void heat_cell(qn_page *p, const qn_page_heat *h, size_t i)
 {
     int c[3];
@@ -150,8 +162,7 @@ static void heat_cell(qn_page *p, const qn_page_heat *h, size_t i)
         return;
     }
     heat_colour(v, c);
-    const bool dark = 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 140;
-    qn__buf_printf(&p->out, "<td style=\"background:#%02x%02x%02x;color:%s\">", (unsigned)c[0], (unsigned)c[1], (unsigned)c[2], dark ? "#fff" : "#111");
+    qn__buf_printf(&p->out, "<td style=\"background:#%02x%02x%02x;color:%s\">", (unsigned)c[0], (unsigned)c[1], (unsigned)c[2], wants_white(c) ? "#fff" : "#000");
     char words[16];
     (void)snprintf(words, sizeof words, "%.0f %%", 100 * v);
     const char *text = h->words && h->words[i] ? h->words[i] : words;
