@@ -245,6 +245,35 @@ static void test_checks(void **state)
     qn__tasks_free(&t);
 }
 
+/* Without memory at any point: a status, nothing lost, nothing left. */
+static void test_checks_memory(void **state)
+{
+    (void)state;
+    qn_tasks t;
+    qn_err err = {0};
+    int failed = 0, opened = 0;
+    assert_int_equal(qn__tasks_parse(CHECKS, sizeof CHECKS - 1, "c.md", &t, &err), QN_OK);
+    for (uint64_t at = 1; at < 3000 && opened < 2; at += at < 300 ? 1 : 37) {
+        qn_judge *j = NULL;
+        qn__alloc_fail_at(at);
+        const qn_status st = qn__judge_open(&t, "c.md", &j, &err);
+        qn__alloc_fail_at(0);
+        assert_true((st == QN_OK) == (j != NULL));
+        failed += st != QN_OK;
+        opened += st == QN_OK;
+        qn__judge_close(j);
+    }
+    assert_true(failed > 20);
+    qn__tasks_free(&t);
+}
+
+static bool stop_at(void *arg, const char *doing, size_t done, size_t total)
+{
+    (void)doing;
+    assert_true(done <= total);
+    return done < *(size_t *)arg;
+}
+
 static void unfit(const char *check, const char *block, const char *where)
 {
     char text[400];
@@ -334,6 +363,8 @@ static qn_status open_it(const qn_contender *c, const qn_compare_options *o, qn_
     return QN_OK;
 }
 
+static size_t patience = SIZE_MAX; /* questions after which the user ends it */
+
 static json_t *compared(script *x, size_t n, int runs, uint64_t seed, qn_status want)
 {
     qn_contender who[4];
@@ -349,6 +380,8 @@ static json_t *compared(script *x, size_t n, int runs, uint64_t seed, qn_status 
     o.runs = runs;
     o.probe.ledger = ledger;
     o.probe.seed = seed;
+    o.probe.progress = stop_at;
+    o.probe.arg = &patience;
     json_t *out = NULL;
     qn_err err = {0};
     const qn_status st = qn__compare(&o, who, n, &out, &err);
@@ -503,6 +536,20 @@ static void test_resumed(void **state)
     json_decref(r);
 }
 
+/* Ended by the user: likewise. */
+static void test_cancelled(void **state)
+{
+    (void)state;
+    script x[2] = {{.how = RIGHT}, {.how = WRONG}};
+    patience = 100;
+    (void)compared(x, 2, 2, 99, QN_ECANCELLED);
+    assert_int_equal(x[0].asked + x[1].asked, 100);
+    patience = SIZE_MAX;
+    json_t *r = compared(x, 2, 2, 99, QN_OK);
+    assert_int_equal(x[0].asked + x[1].asked, 2 * 2 * (ITEMS + 1));
+    json_decref(r);
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -614,7 +661,7 @@ int main(void)
         cmocka_unit_test(test_suite),   cmocka_unit_test(test_suite_refuses), cmocka_unit_test(test_suite_hostile), cmocka_unit_test(test_vary),
         cmocka_unit_test(test_checks),  cmocka_unit_test(test_checks_refuse), cmocka_unit_test(test_known),         cmocka_unit_test(test_chance),
         cmocka_unit_test(test_resumed), cmocka_unit_test(test_options),       cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_gap),    cmocka_unit_test(test_checks_memory), cmocka_unit_test(test_cancelled),
     };
     return cmocka_run_group_tests(tests, prepare, drop);
 }

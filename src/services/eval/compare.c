@@ -20,9 +20,16 @@ void qn_compare_options_init(qn_compare_options *o)
     qn_probe_options_init(&o->probe);
 }
 
-static bool on(const qn_comparison *c, const char *doing)
+static bool keep_on(void *arg)
 {
-    return !c->o->probe.progress || c->o->probe.progress(c->o->probe.arg, doing, c->done, c->total);
+    const qn_comparison *c = arg;
+    return !c->o->probe.progress || c->o->probe.progress(c->o->probe.arg, c->doing, c->done, c->total);
+}
+
+static bool on(qn_comparison *c, const char *doing)
+{
+    (void)snprintf(c->doing, sizeof c->doing, "%s", doing);
+    return keep_on(c);
 }
 
 static qn_status ended(qn_err *err)
@@ -138,7 +145,7 @@ static qn_status ask_one(qn_comparison *c, qn_subject *s, size_t who, size_t ite
 
 static qn_status ask_all(qn_comparison *c, qn_subject *s, size_t who, qn_err *err)
 {
-    char doing[160];
+    char doing[sizeof c->doing];
     (void)snprintf(doing, sizeof doing, "asking %c (%.100s)", (char)('A' + who), s->name);
     qn_status st = QN_OK;
     for (size_t i = 0; i < c->tasks.n && !st; i++)
@@ -190,7 +197,8 @@ static qn_status visit(qn_comparison *c, size_t who, qn_err *err)
     qn_status st = c->who[who].open(&c->who[who], c->o, &s, err);
     if (st)
         return st;
-    s->keep_on = NULL;
+    s->keep_on = keep_on;
+    s->arg = c;
     c->chats[who] = s->chats;
     (void)snprintf(c->name[who], sizeof c->name[who], "%s", s->name);
     (void)snprintf(c->fingerprint[who], sizeof c->fingerprint[who], "%s", s->fingerprint);
@@ -302,6 +310,8 @@ static qn_status open_suite(qn_comparison *c, qn_err *err)
     qn_status st = qn__tasks_read(c->suite, &c->tasks, err);
     if (!st)
         st = qn__judge_open(&c->tasks, c->suite, &c->judge, err);
+    if (!st)
+        qn__judge_watch(c->judge, keep_on, c);
     for (size_t i = 0; i < c->tasks.n && !st; i++) {
         if (!on(c, "checking the suite's own examples"))
             return ended(err);

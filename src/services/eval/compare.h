@@ -45,6 +45,7 @@ typedef struct qn_comparison {
     char name[QN_COMPARE_MOST][128], fingerprint[QN_COMPARE_MOST][64];
     bool chats[QN_COMPARE_MOST];
     size_t done, total;
+    char doing[160];
     qn_compared *v;
     json_t *quants;         /* rows, in the order of the contenders; NULL: not asked for */
 } qn_comparison;

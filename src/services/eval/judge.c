@@ -33,6 +33,8 @@ struct qn_judge {
     qn_sandbox *box; /* NULL: no item needs one, or there is none */
     pcre2_general_context *memory;
     pcre2_match_context *match;
+    bool (*keep_on)(void *arg);
+    void *arg;
 };
 
 static void *pcre_take(size_t n, void *arg)
@@ -238,6 +240,12 @@ void qn__judge_close(qn_judge *j)
     qn_free(j);
 }
 
+void qn__judge_watch(qn_judge *j, bool (*keep_on)(void *arg), void *arg)
+{
+    j->keep_on = keep_on;
+    j->arg = arg;
+}
+
 const char *qn__judge_skips(const qn_judge *j, size_t i)
 {
     return *j->v[i].skip ? j->v[i].skip : NULL;
@@ -388,10 +396,16 @@ static qn_status run(const qn_judge *j, const qn_task *t, qn_slice answer, qn_ve
         put_file(&files, t->files[i].name, t->files[i].text);
     put_file(&files, t->answer, code);
     qn__buf_printf(&command, "sh ./quern-files && rm quern-files || exit 125\n%s", t->run);
-    const qn_sandbox_limits l = limits_of(t);
+    qn_sandbox_limits l = limits_of(t);
+    l.keep_on = j->keep_on;
+    l.arg = j->arg;
     qn_process_result p = {0};
     qn_status st = files.failed || command.failed ? qn__fail_mem(err, "program")
                                                   : qn__sandbox_run(j->box, &l, "quern-files", files.data, files.n, command.data, &p, err);
+    if (!st && p.end == QN_PROCESS_CANCELLED) {
+        st = qn__fail(err, QN_ECANCELLED, "compare", "cancelled; the same command goes on where it was");
+        qn__process_result_free(&p);
+    }
     if (!st) {
         name_outcome(t, &p, v);
         v->detail = json_pack("{s:i, s:f, s:o, s:o}", "exit", p.end == QN_PROCESS_EXITED ? p.code : -1, "seconds", p.seconds, "stdout",

@@ -25,6 +25,8 @@ typedef struct qn_verdict {
 /* t must outlive it. Errors: QN_EFORMAT, QN_EUNSUPPORTED (where: "suite:line"), QN_ENOMEM. */
 qn_status qn__judge_open(const qn_tasks *t, const char *suite, qn_judge **out, qn_err *err);
 void qn__judge_close(qn_judge *j);
+/* Asked several times a second while a program runs; false ends it and the judging. */
+void qn__judge_watch(qn_judge *j, bool (*keep_on)(void *arg), void *arg);
 /* Why item i cannot be judged on this machine (no sandbox, no such program); NULL: it can. */
 const char *qn__judge_skips(const qn_judge *j, size_t i);
 /* Errors: of the sandbox itself, QN_ELIMIT (a pattern that is too much work), QN_ECANCELLED, QN_ENOMEM. */

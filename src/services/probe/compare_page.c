@@ -5,7 +5,7 @@
 
 #include "services/probe/page.h"
 
-enum { FIXED = 2, LABEL = 24 };
+enum { FIXED = 2, LABEL = 32 };
 
 static size_t size_of(const json_t *list)
 {
