@@ -27,8 +27,6 @@ static int check(const cli_command *c, const compare_options *o, const char *con
         return cli_usage(c, "%s belongs to --quants", o->text ? "--text" : "--text-tokens");
     if (!o->suite && (o->runs || o->verbatim || o->max_tokens))
         return cli_usage(c, "%s belongs to --suite", o->runs ? "--runs" : o->verbatim ? "--verbatim" : "--max-tokens");
-    if (o->probe.endpoint || o->probe.model)
-        return cli_usage(c, "a server is named as a contender: URL#MODEL");
     for (size_t i = 0; o->quants && i < n; i++)
         if (strncmp(who[i], "http://", 7) == 0 || strncmp(who[i], "https://", 8) == 0)
             return cli_usage(c, "--quants compares files, and %s is a server", who[i]);
@@ -91,7 +89,11 @@ static const cli_option options[] = {
     {"--text", NULL, CLI_TEXT, "FILE", offsetof(compare_options, text), 0, 0, "the text that is read for --quants (default: a small one inside)"},
     {"--text-tokens", NULL, CLI_INT, "N", offsetof(compare_options, text_tokens), 4, 100000000, "how much of it (default 1024)"},
     CLI_REPORT_OPTIONS(compare_options, report),
-    CLI_PROBE_OPTIONS(compare_options, probe, "context of a question and its answer (default: the model's, at most 8192)"),
+    {"--api-key-file", NULL, CLI_TEXT, "FILE", offsetof(compare_options, probe.key_file), 0, 0, "a file that holds the key of all servers among the contenders"},
+    {"--seed", NULL, CLI_SEED, "N", offsetof(compare_options, probe.seed), 0, 0, "what other words are chosen follows from it (default 0)"},
+    {"--fresh", NULL, CLI_FLAG, NULL, offsetof(compare_options, probe.fresh), 0, 0, "begin anew instead of going on with a run that was ended"},
+    {"--ledger", NULL, CLI_TEXT, "FILE", offsetof(compare_options, probe.ledger), 0, 0, "where answers are kept (default: $XDG_DATA_HOME/quern/ledger.db)"},
+    CLI_ENGINE_OPTIONS(compare_options, probe.engine, "context of a question and its answer (default: what the model states, if memory holds it)"),
 };
 
 const cli_command cli_cmd_compare = {
