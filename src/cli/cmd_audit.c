@@ -169,7 +169,7 @@ static const cli_option options[] = {
      "tokens of an answer (default 128; a model that reasons needs more)"},
     {"--rescore", NULL, CLI_INT, "RUN", offsetof(audit_options, rescore), 1, 2147483647, "judge the answers of a run in the ledger again; nothing is asked"},
     CLI_REPORT_OPTIONS(audit_options, report),
-    CLI_PROBE_OPTIONS(audit_options, probe, "context of a prompt and its answer (default: the model's, at most 8192, or what --max-length needs)"),
+    CLI_PROBE_OPTIONS(audit_options, probe, "context of a prompt and its answer (default: the model's, as far as memory holds it, or what --max-length needs)"),
 };
 
 const cli_command cli_cmd_audit = {

@@ -112,7 +112,7 @@ static const cli_option options[] = {
     {"--mode", NULL, CLI_CHOICE, "auto|complete|chat", offsetof(eval_options, mode), 0, 0,
      "ask for a completion or in a chat (default: a chat where the model has a template)"},
     CLI_REPORT_OPTIONS(eval_options, report),
-    CLI_PROBE_OPTIONS(eval_options, probe, "context of a question and its answer (default: the model's, at most 8192)"),
+    CLI_PROBE_OPTIONS(eval_options, probe, "context of a question and its answer (default: the model's, as far as memory holds it)"),
 };
 
 const cli_command cli_cmd_eval = {

@@ -86,7 +86,7 @@ static const cli_option options[] = {
     {"--deadline", NULL, CLI_REAL, "SECONDS", offsetof(report_options, deadline), 0.1, 86400, "for an answer (default 600)"},
     {"--rescore", NULL, CLI_INT, "RUN", offsetof(report_options, rescore), 1, 2147483647, "judge the transcripts of this run of the ledger again; nothing is asked"},
     CLI_REPORT_OPTIONS(report_options, report),
-    CLI_PROBE_OPTIONS(report_options, probe, "context of a conversation (default: the model's, at most 8192)"),
+    CLI_PROBE_OPTIONS(report_options, probe, "context of a conversation (default: the model's, as far as memory holds it)"),
 };
 
 const cli_command cli_cmd_report = {
