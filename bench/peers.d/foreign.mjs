@@ -2,7 +2,7 @@
 // same file, greedy, with another tokenizer, another template engine and other kernels.
 //
 //   npm install node-llama-cpp        (anywhere; NODE_PATH or this folder's node_modules)
-//   node tests/clients/foreign.mjs models/seedling-q8_0.gguf 8093 &
+//   node bench/peers.d/foreign.mjs models/seedling-q8_0.gguf 8093 &
 //   quern audit --endpoint http://127.0.0.1:8093/v1 --model seedling --kinds plain,needle
 import http from 'node:http';
 import { createRequire } from 'node:module';
