@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")/../clients" && pwd)
 for c in node npm; do command -v $c >/dev/null 2>&1 || { echo "skipped: $c is not installed"; exit 77; }; done
 modules=$(dirname "$Q")/clients
 mkdir -p "$modules"
+rm -f "$modules"/*.mjs
 cp "$here"/package.json "$here"/package-lock.json "$here"/.npmrc "$here"/*.mjs "$modules"
 if ! cmp -s "$modules/package-lock.json" "$modules/node_modules/.installed"; then
   (cd "$modules" && timeout 300 npm ci --ignore-scripts >"$T/npm" 2>&1) || { echo "skipped: the packages of tests/clients cannot be had"; exit 77; }
