@@ -21,6 +21,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/str.h"
 #include "quern.h"
@@ -520,6 +521,82 @@ static void chat_agent(void **state)
     day(&(agent){.name = "an agent on chat completions", .turn = chat}, 3);
 }
 
+/* Files whose numbers are in order and whose tokens are not those of their text, as a stranger might write them. */
+static long forge(const char *folder)
+{
+    enum { CHECK = 8, REST = 16, N_TOKENS = 60, HEAD = 72, MOST = 1 << 20 };
+    static unsigned char b[MOST];
+    long forged = 0;
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *x; (x = readdir(d));) {
+        char path[400];
+        uint32_t n_tokens = 0, token;
+        (void)snprintf(path, sizeof path, "%s/%s", folder, x->d_name);
+        FILE *f = x->d_name[0] == '.' ? NULL : fopen(path, "r+b");
+        if (!f)
+            continue;
+        const size_t n = fread(b, 1, sizeof b, f);
+        assert_true(n > HEAD && n < sizeof b);
+        memcpy(&n_tokens, b + N_TOKENS, 4);
+        assert_true(n_tokens > 0);
+        memcpy(&token, b + HEAD, 4);
+        token ^= 1;
+        memcpy(b + HEAD, &token, 4);
+        const uint64_t parts[] = {XXH3_64bits(b + REST, HEAD - REST), XXH3_64bits(b + HEAD, n - HEAD)}, check = XXH3_64bits(parts, sizeof parts);
+        memcpy(b + CHECK, &check, 8);
+        rewind(f);
+        assert_int_equal(fwrite(b, 1, n, f), n);
+        (void)fclose(f);
+        forged++;
+    }
+    (void)closedir(d);
+    return forged;
+}
+
+static void forged(void **state)
+{
+    (void)state;
+    agent a = {.turn = chat, .messages = json_array(), .system = words(6, 40)};
+    char folder[96];
+    start();
+    (void)chat(&a, 1);
+    (void)chat(&a, 2);
+    settle();
+    stop();
+    (void)snprintf(folder, sizeof folder, "%s/replies", dir);
+    assert_true(forge(folder) > 0);
+    start();
+    (void)chat(&a, 3);
+    assert_int_equal(metric("quern_recalled_total"), 0);
+    stop();
+    json_decref(a.messages);
+    qn_free(a.system);
+}
+
+/* The same answers at the same places behind other rules of the same length: they are somebody else's. */
+static void behind_other_words(void **state)
+{
+    (void)state;
+    agent a = {.turn = chat, .messages = json_array(), .system = words(7, 40)};
+    start();
+    for (int k = 1; k <= 3; k++)
+        (void)chat(&a, k);
+    const long long before = metric("quern_recalled_total");
+    assert_true(before > 0);
+    json_t *rules = json_array_get(a.messages, 0);
+    char *other = strdup(json_string_value(json_object_get(rules, "content")));
+    assert_non_null(other);
+    other[0] = other[0] == 'X' ? 'Y' : 'X';
+    (void)json_object_set_new(rules, "content", json_string(other));
+    free(other);
+    (void)chat(&a, 4);
+    assert_int_equal(metric("quern_recalled_total"), before);
+    stop();
+    json_decref(a.messages);
+    qn_free(a.system);
+}
+
 /* Every file of answers is damaged while the server is down: none is believed, nothing fails, and a test that counts what was put back
  * sees it. */
 static void damaged(void **state)
@@ -580,6 +657,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(codex_cli, clean, clean),
         cmocka_unit_test_setup_teardown(chat_agent, clean, clean),
         cmocka_unit_test_setup_teardown(damaged, clean, clean),
+        cmocka_unit_test_setup_teardown(forged, clean, clean),
+        cmocka_unit_test_setup_teardown(behind_other_words, clean, clean),
         cmocka_unit_test_setup_teardown(planted, clean, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
