@@ -35,7 +35,7 @@ SANFLAGS_asan       := -fsanitize=address
 SANFLAGS_ubsan      := -fsanitize=undefined -fno-sanitize-recover=undefined
 SANFLAGS_asan-ubsan := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANFLAGS_tsan       := -fsanitize=thread
-SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -Wno-pass-failed
+SANFLAGS_fuzz       := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -Wno-pass-failed -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 SANFLAGS            := $(SANFLAGS_$(SAN)) $(if $(SAN),-fno-omit-frame-pointer -DQN_SANITIZED=1)
 
 PKGS    := jansson libpcre2-8 libutf8proc libmicrohttpd libxxhash libzstd sqlite3 zlib libcurl

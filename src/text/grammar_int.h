@@ -28,7 +28,12 @@ enum {
     QN_IR_NODES_MAX = 600000,
     QN_IR_DEPTH_MAX = 600,           /* of nested expressions */
     QN_GRAMMAR_STATES_MAX = 400000,  /* of all automata */
-    QN_GRAMMAR_WORK_MAX = 12000000,  /* elementary steps of making one automaton deterministic, and of all together x 4 */
+    /* Elementary steps of making one automaton deterministic, and of all together x 4. */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    QN_GRAMMAR_WORK_MAX = 300000,    /* else a fuzzer spends its minute in a few large ones */
+#else
+    QN_GRAMMAR_WORK_MAX = 12000000,
+#endif
     QN_COUNT_UNROLL = 12,            /* repeats of more than this become a counter */
     QN_MEMBERS_MAX = 64,             /* members of a collection that are told apart */
     QN_ITEMS_MAX = 4096,             /* alternatives that a matcher follows at once */
