@@ -44,6 +44,8 @@ if command -v jq >/dev/null; then
   planted want "" jq -e '.pairs[0].different' "$T/json" >/dev/null
 fi
 run ledger ls --ledger "$T/l.db"; want_rc 0; want_out 'compare'
+run compare embedded "$T/none.gguf" --suite "$T/s.md" --ledger "$T/n.db"; want_rc 1; want_err 'none.gguf: cannot open'
+want "the first was asked although the second is missing" test ! -e "$T/n.db"
 
 # Quantisations: the reference diverges from itself by nothing, a smaller one by something.
 run quantize "${0%/*}/../../models/seedling-q8_0.gguf" "$T/q4.gguf" Q4_0 --allow-requantize -q; want_rc 0

@@ -17,6 +17,7 @@
 #include "services/eval/compare.h"
 #include "services/eval/vary.h"
 #include "services/probe/stats.h"
+#include "services/probe/open.h"
 
 /* ---- suites ---- */
 
@@ -655,10 +656,28 @@ static void test_gap(void **state)
     qn__subject_close(s);
 }
 
+/* Transcripts hold any bytes: a cut never falls into a character, and one bad byte does not cost the rest its accents. */
+static void kept_text(void **state)
+{
+    static const struct {
+        const char *in;
+        size_t n, most;
+        const char *out;
+    } rows[] = {{"gr\xc3\xbc\xc3\x9f", 6, 100, "gr\xc3\xbc\xc3\x9f"}, {"gr\xc3\xbc\xc3\x9f", 6, 5, "gr\xc3\xbc"}, {"\xc3\xbc\xff\0x", 5, 100, "\xc3\xbc??x"},
+                {"", 0, 10, ""}, {"\xf0\x9f", 2, 10, "??"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *v = qn__probe_said(rows[i].in, rows[i].n, rows[i].most);
+        assert_non_null(v);
+        assert_string_equal(json_string_value(v), rows[i].out);
+        json_decref(v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_suite),   cmocka_unit_test(test_suite_refuses), cmocka_unit_test(test_suite_hostile), cmocka_unit_test(test_vary),
+        cmocka_unit_test(kept_text), cmocka_unit_test(test_suite),   cmocka_unit_test(test_suite_refuses), cmocka_unit_test(test_suite_hostile), cmocka_unit_test(test_vary),
         cmocka_unit_test(test_checks),  cmocka_unit_test(test_checks_refuse), cmocka_unit_test(test_known),         cmocka_unit_test(test_chance),
         cmocka_unit_test(test_resumed), cmocka_unit_test(test_options),       cmocka_unit_test(test_figures),
         cmocka_unit_test(test_gap),    cmocka_unit_test(test_checks_memory), cmocka_unit_test(test_cancelled),

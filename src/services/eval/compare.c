@@ -11,6 +11,8 @@
 #include "services/probe/machine.h"
 #include "services/probe/open.h"
 
+enum { SAID = 65536 }; /* bytes of an answer that are kept */
+
 /* The item under which a quantisation's figures lie in the ledger; no item of a suite can be called so: names are trimmed. */
 static const char QUANTS[] = " quantisation";
 
@@ -30,35 +32,6 @@ static bool on(qn_comparison *c, const char *doing)
 {
     (void)snprintf(c->doing, sizeof c->doing, "%s", doing);
     return keep_on(c);
-}
-
-static qn_status ended(qn_err *err)
-{
-    return qn__fail(err, QN_ECANCELLED, "compare", "cancelled; the same command goes on where it was");
-}
-
-/* Bytes as JSON text: what is no UTF-8 or lies beyond the bound is not kept. */
-static json_t *text_json(const qn_buf *b)
-{
-    enum { MOST = 65536 };
-    size_t n = b->n < MOST ? b->n : MOST;
-    n -= n < b->n ? qn__utf8_incomplete(b->data, n) : 0;
-    json_t *v = json_stringn(b->data ? b->data : "", n);
-    if (v)
-        return v;
-    qn_buf safe = {0};
-    for (size_t i = 0; i < n;) {
-        int32_t cp;
-        const size_t k = qn__utf8_decode(b->data + i, n - i, &cp);
-        if (cp > 0)
-            qn__buf_put(&safe, b->data + i, k);
-        else
-            qn__buf_putc(&safe, '?');
-        i += k;
-    }
-    v = json_stringn(safe.data ? safe.data : "", safe.n);
-    qn__buf_free(&safe);
-    return v;
 }
 
 /* ---- asking ---- */
@@ -120,14 +93,15 @@ static qn_status ask_one(qn_comparison *c, qn_subject *s, size_t who, size_t ite
     *(s->chats ? &q.messages_json : &q.prompt) = words;
     qn_answer a = {0};
     qn_verdict v = {0};
-    qn_status st = s->ask(s, &q, 1, &a) ? QN_OK : ended(err);
+    qn_status st = s->ask(s, &q, 1, &a) ? QN_OK : qn__probe_cancelled("compare", err);
     if (!st && (a.err.code == QN_EIO || a.err.code == QN_ENOMEM || a.err.code == QN_ECANCELLED)) { /* nobody's answer, so nobody's score */
         st = a.err.code;
         if (err)
             *err = a.err;
     }
     json_t *data = st ? NULL : json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:f, s:f}", "contender", c->who[who].spec, "applied", applied, "system",
-                                         c->tasks.system, "prompt", prompt.data, "answer", text_json(&a.text), "reasoning", text_json(&a.reasoning),
+                                         c->tasks.system, "prompt", prompt.data, "answer", qn__probe_said(a.text.data, a.text.n, SAID), "reasoning",
+                                         qn__probe_said(a.reasoning.data, a.reasoning.n, SAID),
                                          "prompt_tokens", a.prompt_tokens, "cached_tokens", a.cached_tokens, "generated_tokens", a.generated_tokens,
                                          "first_s", a.first_s, "total_s", a.total_s);
     if (!st && !data)
@@ -152,7 +126,7 @@ static qn_status ask_all(qn_comparison *c, qn_subject *s, size_t who, qn_err *er
         for (int r = 0; r < c->runs && !st; r++) {
             bool there = false;
             if (!on(c, doing))
-                return ended(err);
+                return qn__probe_cancelled("compare", err);
             if (!qn__judge_skips(c->judge, i) && !(st = qn__ledger_has(c->ledger, c->id[who], c->tasks.v[i].name, r, &there, err)) && !there)
                 st = ask_one(c, s, who, i, r, err);
             c->done++;
@@ -226,7 +200,7 @@ static qn_status measure_quants(qn_comparison *c, qn_err *err)
     for (size_t i = 0; i < c->n_who && !st; i++) {
         json_t *row = NULL;
         if (!on(c, "measuring quantisations"))
-            return ended(err);
+            return qn__probe_cancelled("compare", err);
         st = qn_ledger_samples(qn__ledger_path(c->ledger), c->id[i], see_row, &row, err);
         if (!st && !row && !(st = qn__compare_quant(c, i, &row, err)))
             st = qn__ledger_put(c->ledger, c->id[i], QUANTS, 0, "measured", true, row, err);
@@ -304,6 +278,18 @@ static qn_status check_options(const qn_compare_options *o, const qn_contender *
     return QN_OK;
 }
 
+/* Every file, before the first is asked anything: the run would end at the wrong one. */
+static qn_status look_at(const qn_contender *who, size_t n, qn_err *err)
+{
+    qn_status st = QN_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        qn_model *m = NULL;
+        if (who[i].local && !(st = qn_model_open(who[i].path, QN_OPEN_FULL, &m, err)))
+            qn_model_close(m);
+    }
+    return st;
+}
+
 static qn_status open_suite(qn_comparison *c, qn_err *err)
 {
     size_t judged_here = 0;
@@ -314,7 +300,7 @@ static qn_status open_suite(qn_comparison *c, qn_err *err)
         qn__judge_watch(c->judge, keep_on, c);
     for (size_t i = 0; i < c->tasks.n && !st; i++) {
         if (!on(c, "checking the suite's own examples"))
-            return ended(err);
+            return qn__probe_cancelled("compare", err);
         st = qn__judge_skips(c->judge, i) ? QN_OK : qn__judge_examples(c->judge, i, err);
         judged_here += !st && !qn__judge_skips(c->judge, i);
     }
@@ -343,6 +329,8 @@ qn_status qn__compare(const qn_compare_options *o, const qn_contender *who, size
     qn_comparison c = {.o = o, .who = who, .n_who = n, .suite = o->suite, .runs = o->runs ? o->runs : QN_COMPARE_RUNS};
     json_t *report = NULL;
     qn_status st = check_options(o, who, n, err);
+    if (!st)
+        st = look_at(who, n, err);
     if (st)
         return st;
     if (!o->suite)

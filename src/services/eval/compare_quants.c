@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "services/eval/compare.h"
 #include "services/probe/stats.h"
+#include "services/probe/open.h"
 
 enum { WINDOW = 256, TEXT_TOKENS = 1024, SPEED_PROMPT = 128, SPEED_TOKENS = 32, SPEED_RUNS = 3, TEXT_MOST = 64 << 20 };
 
@@ -133,7 +134,7 @@ static qn_status diverge(const qn_comparison *c, const quant *ref, const quant *
     qn_status st = out && (p || !ref) ? QN_OK : qn__fail_mem(err, "divergence");
     for (size_t at = 0; !st && (at + size <= n || at == 0); at += size) {
         if (c->o->probe.progress && !c->o->probe.progress(c->o->probe.arg, "measuring quantisations", c->done, c->total))
-            st = qn__fail(err, QN_ECANCELLED, "compare", "cancelled; the same command goes on where it was");
+            st = qn__probe_cancelled("compare", err);
         else
             st = window(ref, q, ids + at, n - at < size ? n - at : size, p, out, s, err);
     }

@@ -113,7 +113,7 @@ static qn_status ask(run *r, int which, qn_err *err)
     bool on = r->subject->ask(r->subject, q, r->n[which], a);
     for (size_t i = 0; i < r->n[which]; i++)
         r->batches[which][i].a = a[i];
-    return on ? QN_OK : qn__fail(err, QN_ECANCELLED, "eval", "cancelled; the same command goes on where it was");
+    return on ? QN_OK : qn__probe_cancelled("eval", err);
 }
 
 /* ---- judging ---- */
@@ -134,20 +134,6 @@ static const char *name_of(const qn_process_result *p, bool cut)
     return "error";
 }
 
-static json_t *text_json(const char *p, size_t n)
-{
-    n = n < TRANSCRIPT ? n : TRANSCRIPT;
-    json_t *v = json_stringn(p ? p : "", n);
-    if (v)
-        return v;
-    qn_buf safe = {0}; /* bytes that are no UTF-8, or cut inside a character */
-    for (size_t i = 0; i < n; i++)
-        qn__buf_putc(&safe, (unsigned char)p[i] < 0x80 && p[i] ? p[i] : '?');
-    v = json_stringn(safe.data ? safe.data : "", safe.n);
-    qn__buf_free(&safe);
-    return v;
-}
-
 static void judge_one(run *r, sample *s)
 {
     const qn_language *l = qn__language(s->p->language);
@@ -156,12 +142,12 @@ static void judge_one(run *r, sample *s)
     qn_slice code = {s->a.text.data ? s->a.text.data : "", s->a.text.n};
     qn_status st = QN_OK;
     s->data = json_pack("{s:s, s:o, s:o, s:i, s:i, s:f, s:f}", "prompt", r->chat ? s->p->request : s->p->prompt, "answer",
-                        text_json(s->a.text.data, s->a.text.n), "reasoning", text_json(s->a.reasoning.data, s->a.reasoning.n),
+                        qn__probe_said(s->a.text.data, s->a.text.n, TRANSCRIPT), "reasoning", qn__probe_said(s->a.reasoning.data, s->a.reasoning.n, TRANSCRIPT),
                         "prompt_tokens", s->a.prompt_tokens, "generated_tokens", s->a.generated_tokens, "first_s", s->a.first_s, "total_s",
                         s->a.total_s);
     if (s->a.err.code) {
         s->outcome = "no answer";
-        (void)json_object_set_new(s->data, "error", text_json(s->a.err.what, strlen(s->a.err.what)));
+        (void)json_object_set_new(s->data, "error", qn__probe_said(s->a.err.what, strlen(s->a.err.what), TRANSCRIPT));
         return;
     }
     if (r->chat && !qn__suite_extract(s->p, code.p, code.n, &code)) {
@@ -176,8 +162,8 @@ static void judge_one(run *r, sample *s)
         s->outcome = name_of(&p, s->a.reason == QN_END_LENGTH);
         s->passed = strcmp(s->outcome, "passed") == 0;
         size_t tail = p.err.n > 2000 ? p.err.n - 2000 : 0;
-        (void)json_object_set_new(s->data, "program", text_json(program.data, program.n));
-        (void)json_object_set_new(s->data, "stderr", text_json(p.err.data ? p.err.data + tail : "", p.err.n - tail));
+        (void)json_object_set_new(s->data, "program", qn__probe_said(program.data, program.n, TRANSCRIPT));
+        (void)json_object_set_new(s->data, "stderr", qn__probe_said(p.err.data ? p.err.data + tail : "", p.err.n - tail, TRANSCRIPT));
         (void)json_object_set_new(s->data, "run_s", json_real(p.seconds));
         qn__process_result_free(&p);
     }
@@ -219,7 +205,7 @@ static qn_status settle(run *r, qn_err *err)
     }
     r->n[r->judged] = 0;
     if (!st && r->o->progress && !r->o->progress(r->o->arg, r->done, r->total, r->n_passed))
-        st = qn__fail(err, QN_ECANCELLED, "eval", "cancelled; the same command goes on where it was");
+        st = qn__probe_cancelled("eval", err);
     return st;
 }
 

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "services/eval/sandbox.h"
 #include "text/grammar.h"
+#include "services/probe/open.h"
 
 enum { PATTERN_MAX = 4096, STEPS = 2000000, HEAP_KIB = 16384, TAIL = 2000, PATTERNS = 64 };
 
@@ -403,7 +404,7 @@ static qn_status run(const qn_judge *j, const qn_task *t, qn_slice answer, qn_ve
     qn_status st = files.failed || command.failed ? qn__fail_mem(err, "program")
                                                   : qn__sandbox_run(j->box, &l, "quern-files", files.data, files.n, command.data, &p, err);
     if (!st && p.end == QN_PROCESS_CANCELLED) {
-        st = qn__fail(err, QN_ECANCELLED, "compare", "cancelled; the same command goes on where it was");
+        st = qn__probe_cancelled("compare", err);
         qn__process_result_free(&p);
     }
     if (!st) {

@@ -2,6 +2,7 @@
  * world and their results said. See agent.h. Neither path gives the model anything that the other does not: the same tools, words and
  * results; only how a call is written differs. */
 #include "services/probe/agent.h"
+#include "services/probe/open.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,20 +23,6 @@ typedef struct episode {
     bool used;
     char id[80];             /* "native/easy/fix_bug" */
 } episode;
-
-/* Text that may be anything as a JSON string. */
-static json_t *text_json(const char *p, size_t n)
-{
-    n = n < TEXT ? n : TEXT;
-    json_t *v = json_stringn(p ? p : "", n);
-    qn_buf safe = {0};
-    for (size_t i = 0; !v && i < n; i++)
-        qn__buf_putc(&safe, (unsigned char)p[i] < 0x80 && p[i] ? p[i] : '?');
-    if (!v)
-        v = json_stringn(safe.data ? safe.data : "", safe.n);
-    qn__buf_free(&safe);
-    return v;
-}
 
 static char *dumped(const json_t *v)
 {
@@ -138,8 +125,8 @@ static bool carry_out(episode *e, json_t *calls, const qn_answer *a, json_t *ste
     json_t *done = json_array(), *asked = json_array();
     const size_t n_steps = json_array_size(e->steps);
     const bool native = e->s->path == QN_PATH_NATIVE;
-    json_t *message = native ? json_pack("{s:s, s:o, s:O}", "role", "assistant", "content", text_json(a->text.data, a->text.n), "tool_calls", asked)
-                             : json_pack("{s:s, s:o}", "role", "assistant", "content", text_json(a->text.data, a->text.n));
+    json_t *message = native ? json_pack("{s:s, s:o, s:O}", "role", "assistant", "content", qn__probe_said(a->text.data, a->text.n, TEXT), "tool_calls", asked)
+                             : json_pack("{s:s, s:o}", "role", "assistant", "content", qn__probe_said(a->text.data, a->text.n, TEXT));
     (void)json_array_append_new(e->messages, message);
     size_t i;
     json_t *c;
@@ -151,7 +138,7 @@ static bool carry_out(episode *e, json_t *calls, const qn_answer *a, json_t *ste
             break;
         (void)snprintf(id, sizeof id, "call%04u%u", (unsigned)n_steps, (unsigned)i); /* nine letters and digits: what every family takes */
         const qn_call_kind kind = qn__env_call(&e->task.env, name ? name : "", arguments ? arguments : "{}", &result);
-        json_t *text = text_json(result.data, result.n);
+        json_t *text = qn__probe_said(result.data, result.n, TEXT);
         (void)json_array_append_new(done, json_pack("{s:s, s:s, s:s, s:O}", "name", name ? name : "", "arguments", arguments ? arguments : "{}", "kind",
                                                     qn__call_kind_name(kind), "result", text));
         (void)json_array_append_new(asked, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name ? name : "", "arguments",
@@ -190,14 +177,14 @@ static qn_status take(episode *e, const qn_answer *a, qn_err *err)
         e->ended = a->reason == QN_END_DEADLINE && !a->err.code ? "time" : "context";
     if (a->err.code)
         return QN_OK;
-    json_t *step = json_pack("{s:o, s:s, s:i, s:i, s:f}", "text", text_json(a->text.data, a->text.n), "end", end_name(a), "prompt", a->prompt_tokens, "generated",
+    json_t *step = json_pack("{s:o, s:s, s:i, s:i, s:f}", "text", qn__probe_said(a->text.data, a->text.n, TEXT), "end", end_name(a), "prompt", a->prompt_tokens, "generated",
                              a->generated_tokens, "seconds", a->total_s);
     json_t *calls = calls_of(e, a);
     bool ok = step && json_array_append(e->steps, step) == 0;
     if (ok && a->reasoning.n)
-        ok = json_object_set_new(step, "reasoning", text_json(a->reasoning.data, a->reasoning.n)) == 0;
+        ok = json_object_set_new(step, "reasoning", qn__probe_said(a->reasoning.data, a->reasoning.n, TEXT)) == 0;
     if (ok && a->raw.n)
-        ok = json_object_set_new(step, "raw", text_json(a->raw.data, a->raw.n)) == 0;
+        ok = json_object_set_new(step, "raw", qn__probe_said(a->raw.data, a->raw.n, TEXT)) == 0;
     if (ok && a->malformed)
         ok = json_object_set_new(step, "malformed", json_true()) == 0;
     if (a->prompt_tokens >= 0 && e->s->prompt_tokens >= 0)
@@ -209,7 +196,7 @@ static qn_status take(episode *e, const qn_answer *a, qn_err *err)
         e->bad = 0;
     } else if (ok && !e->ended) {
         const qn_answer_kind k = qn__answer_kind(e->s->path, a->text.data ? a->text.data : "", 0, a->malformed, a->reason == QN_END_LENGTH);
-        say(e, "assistant", text_json(a->text.data, a->text.n));
+        say(e, "assistant", qn__probe_said(a->text.data, a->text.n, TEXT));
         say(e, "user", json_string(e->s->path == QN_PATH_JSON ? "That was no call of a tool. Answer with one JSON object as described, or {\"done\": ...} if everything is done."
                                                               : "That was no call of a tool. Call a tool, or answer DONE if everything is done."));
         if (k == QN_ANSWER_DONE)
@@ -244,7 +231,7 @@ static json_t *judged(episode *e)
     json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:O, s:O, s:O, s:s, s:b, s:o, s:o}", "path", qn__agent_path_name(e->s->path), "family", t->family->name, "tier",
                           qn__tier_name(e->s->tier), "index", (int)e->s->repeat, "system", json_object_get(json_array_get(e->messages, 0), "content"), "user",
                           json_object_get(json_array_get(e->messages, 1), "content"), "steps", e->steps, "ended", e->ended, "right", right, "why",
-                          text_json(why.data, why.n), "forbidden", forbidden);
+                          qn__probe_said(why.data, why.n, TEXT), "forbidden", forbidden);
     qn__buf_free(&why);
     if (o) {
         e->s->steps = (int32_t)json_array_size(e->steps);
@@ -322,7 +309,7 @@ qn_status qn__agent_run(const qn_agent_options *o, qn_subject *subject, qn_agent
             close_episode(of[i]);
         }
         if (!on && !st)
-            st = qn__fail(err, QN_ECANCELLED, "report", "cancelled; the same command goes on where it was");
+            st = qn__probe_cancelled("report", err);
     }
     for (size_t i = 0; i < AT_ONCE; i++)
         close_episode(&all[i]);

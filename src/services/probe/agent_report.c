@@ -295,7 +295,7 @@ static bool keep(void *arg, const qn_agent_sample *s, const json_t *transcript, 
     r->done++;
     (void)snprintf(doing, sizeof doing, "%s %s", qn__agent_path_name(s->path), qn__tier_name(s->tier));
     if (r->o->probe.progress && !r->o->probe.progress(r->o->probe.arg, doing, r->done, r->total))
-        return (void)qn__fail(err, QN_ECANCELLED, "report", "cancelled; the same command goes on where it was"), false;
+        return (void)qn__probe_cancelled("report", err), false;
     return true;
 }
 

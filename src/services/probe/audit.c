@@ -118,7 +118,7 @@ static bool keep_on(void *arg)
 
 static qn_status cancelled(qn_err *err)
 {
-    return qn__fail(err, QN_ECANCELLED, "audit", "cancelled; the same command goes on where it was");
+    return qn__probe_cancelled("audit", err);
 }
 
 /* Tokens of one prompt, as the subject counts them; -1: it does not say. */

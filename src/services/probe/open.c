@@ -47,3 +47,30 @@ qn_status qn__probe_text(const json_t *report, char **text, qn_err *err)
     *text = copy;
     return QN_OK;
 }
+
+qn_status qn__probe_cancelled(const char *where, qn_err *err)
+{
+    return qn__fail(err, QN_ECANCELLED, where, "cancelled; the same command goes on where it was");
+}
+
+json_t *qn__probe_said(const char *p, size_t n, size_t most)
+{
+    if (n > most)
+        n = most - qn__utf8_incomplete(p, most);
+    json_t *v = json_stringn(p ? p : "", n);
+    if (v)
+        return v;
+    qn_buf safe = {0};
+    for (size_t i = 0; i < n;) {
+        int32_t cp;
+        const size_t k = qn__utf8_decode(p + i, n - i, &cp);
+        if (cp > 0)
+            qn__buf_put(&safe, p + i, k);
+        else
+            qn__buf_putc(&safe, '?');
+        i += k;
+    }
+    v = safe.failed ? NULL : json_stringn(safe.data ? safe.data : "", safe.n);
+    qn__buf_free(&safe);
+    return v;
+}
