@@ -457,6 +457,12 @@ static long long metric(const char *name)
     return v;
 }
 
+static void drop(agent *a)
+{
+    json_decref(a->messages);
+    qn_free(a->system);
+}
+
 static void day(agent *a, uint32_t seed)
 {
     use sum = {0};
@@ -491,8 +497,7 @@ static void day(agent *a, uint32_t seed)
            a->calls, recalled + after, after);
     assert_true((double)sum.cached >= LEAST * (double)sum.prompt);
     assert_true(calls_before > 0 && after >= calls_before); /* what was said before the restart is known after it */
-    json_decref(a->messages);
-    qn_free(a->system);
+    drop(a);
 }
 
 static int clean(void **state)
@@ -519,6 +524,16 @@ static void chat_agent(void **state)
 {
     (void)state;
     day(&(agent){.name = "an agent on chat completions", .turn = chat}, 3);
+}
+
+/* Two turns, their answers on disk, and the server gone. */
+static void two_turns(agent *a)
+{
+    start();
+    (void)chat(a, 1);
+    (void)chat(a, 2);
+    settle();
+    stop();
 }
 
 /* Files whose numbers are in order and whose tokens are not those of their text, as a stranger might write them. */
@@ -559,19 +574,14 @@ static void forged(void **state)
     (void)state;
     agent a = {.turn = chat, .messages = json_array(), .system = words(6, 40)};
     char folder[96];
-    start();
-    (void)chat(&a, 1);
-    (void)chat(&a, 2);
-    settle();
-    stop();
+    two_turns(&a);
     (void)snprintf(folder, sizeof folder, "%s/replies", dir);
     assert_true(forge(folder) > 0);
     start();
     (void)chat(&a, 3);
     assert_int_equal(metric("quern_recalled_total"), 0);
     stop();
-    json_decref(a.messages);
-    qn_free(a.system);
+    drop(&a);
 }
 
 /* The same answers at the same places behind other rules of the same length: they are somebody else's. */
@@ -593,8 +603,7 @@ static void behind_other_words(void **state)
     (void)chat(&a, 4);
     assert_int_equal(metric("quern_recalled_total"), before);
     stop();
-    json_decref(a.messages);
-    qn_free(a.system);
+    drop(&a);
 }
 
 /* Every file of answers is damaged while the server is down: none is believed, nothing fails, and a test that counts what was put back
@@ -605,11 +614,7 @@ static void damaged(void **state)
     agent a = {.turn = chat, .messages = json_array(), .system = words(5, 40)};
     char folder[96], path[400];
     long files = 0;
-    start();
-    (void)chat(&a, 1);
-    (void)chat(&a, 2);
-    settle();
-    stop();
+    two_turns(&a);
     (void)snprintf(folder, sizeof folder, "%s/replies", dir);
     DIR *d = opendir(folder);
     assert_non_null(d);
@@ -629,8 +634,7 @@ static void damaged(void **state)
     assert_int_equal(metric("quern_recalled_total"), 0);
     assert_true(files_in(folder) <= 1); /* the new one */
     stop();
-    json_decref(a.messages);
-    qn_free(a.system);
+    drop(&a);
 }
 
 /* Planted: a client that changes its system prompt with each request is seen to reuse nothing. */
