@@ -30,7 +30,7 @@
 #include "base/str.h"
 #include "quern.h"
 
-enum { STREAMS_MOST = 256, SAMPLES = 1 << 16, BUCKETS = 512, REQUEST_S = 60 };
+enum { STREAMS_MOST = 256, SAMPLES = 1 << 16, BUCKETS = 512, REQUEST_S = 60, RECALL = 1 << 20 };
 
 /* ---- the server ---- */
 
@@ -56,7 +56,8 @@ static void child(int out, int streams, int gap_ms)
     o.preload = true;
     o.engine.n_ctx = 1024;
     o.engine.max_seqs = streams;
-    o.engine.kv_ram = 64 << 20; /* full soon, so that pages give way all the time */
+    o.engine.kv_ram = 64 << 20; /* full soon, so that pages give way all the time; */
+    o.recall_ram = RECALL;      /* answers, too, or the memory that is looked at would be that of their store filling up */
     o.scheduler.max_queue = 2 * streams;
     o.scheduler.max_gap_ms = gap_ms;
     o.log = log_line;
@@ -404,6 +405,36 @@ static bool tell_gaps(const client *c, int n)
     return over == 0;
 }
 
+/* Waits for them; their answers and counts in one. NULL: no memory. */
+static answer *join_all(client *clients, int n, client *sum, size_t *n_all)
+{
+    answer *all = NULL;
+    *n_all = 0;
+    for (int i = 0; i < n; i++) {
+        client *c = &clients[i];
+        (void)pthread_join(c->thread, NULL);
+        answer *more = realloc(all, (*n_all + c->n + 1) * sizeof *all);
+        if (!more) {
+            free(all);
+            return NULL;
+        }
+        all = more;
+        if (c->n)
+            memcpy(all + *n_all, c->answers, c->n * sizeof *all);
+        *n_all += c->n;
+        free(c->answers);
+        sum->streams += c->streams;
+        sum->dropped += c->dropped;
+        sum->damaged += c->damaged;
+        sum->whole += c->whole;
+        sum->failed += c->failed;
+        sum->longest = c->longest > sum->longest ? c->longest : sum->longest;
+        if (c->why[0] && !sum->why[0])
+            memcpy(sum->why, c->why, sizeof sum->why);
+    }
+    return all;
+}
+
 int main(int argc, char **argv)
 {
     static client clients[STREAMS_MOST];
@@ -435,27 +466,11 @@ int main(int argc, char **argv)
         rss[samples] = resident_kib(pid);
         (void)usleep(seconds > SAMPLES / 10 ? 1000000 : 100000);
     }
-    answer *all = NULL;
-    size_t n_all = 0;
+    size_t n_all;
     client sum = {0};
-    for (int i = 0; i < n; i++) {
-        (void)pthread_join(clients[i].thread, NULL);
-        all = realloc(all, (n_all + clients[i].n + 1) * sizeof *all);
-        if (!all)
-            return 1;
-        if (clients[i].n)
-            memcpy(all + n_all, clients[i].answers, clients[i].n * sizeof *all);
-        n_all += clients[i].n;
-        free(clients[i].answers);
-        sum.streams += clients[i].streams;
-        sum.dropped += clients[i].dropped;
-        sum.damaged += clients[i].damaged;
-        sum.whole += clients[i].whole;
-        sum.failed += clients[i].failed;
-        sum.longest = clients[i].longest > sum.longest ? clients[i].longest : sum.longest;
-        if (clients[i].why[0] && !sum.why[0])
-            memcpy(sum.why, clients[i].why, sizeof sum.why);
-    }
+    answer *all = join_all(clients, n, &sum, &n_all);
+    if (!all)
+        return 1;
     printf("soak: %.0f s, %d clients: %" PRIu64 " streams read to the end, %" PRIu64 " dropped, %" PRIu64 " answers in one piece, %" PRIu64
            " damaged bodies; %" PRIu64 " failures%s%s; the longest request took %.1f s\n",
            qn__now() - begun, n, sum.streams, sum.dropped, sum.whole, sum.damaged, sum.failed, sum.why[0] ? ": " : "", sum.why, sum.longest);
@@ -480,10 +495,11 @@ int main(int argc, char **argv)
     ok = adds_up(text, metrics, all, n_all) && ok && empty;
     const size_t quarter = samples / 4;
     const long early = quarter ? median(rss + quarter, quarter) : 0, late = quarter ? median(rss + samples - quarter, quarter) : 0;
+    const uint64_t recall = metric(metrics, "quern_recall_bytes");
     const double grown = early ? 100.0 * (double)(late - early) / (double)early : 0, most = seconds >= 300 ? 2 : 10;
-    printf("  memory of the server: %.1f MiB in the second quarter, %.1f MiB in the last: %+.1f %% (%.0f %% are allowed)\n", (double)early / 1024,
-           (double)late / 1024, grown, most);
-    ok = ok && grown <= most;
+    printf("  memory of the server: %.1f MiB in the second quarter, %.1f MiB in the last: %+.1f %% (%.0f %% are allowed); %" PRIu64 " KiB of it are answers kept\n", (double)early / 1024,
+           (double)late / 1024, grown, most, recall >> 10);
+    ok = ok && grown <= most && recall <= RECALL;
     (void)tell_gaps(clients, n);
     printf("soak: %s\n", ok ? "passed" : "FAILED");
     qn_free(text);

@@ -13,7 +13,7 @@
 typedef struct serve_options {
     int32_t port, ollama_port, parallel, queue, max_gap, idle, body_mib;
     const char *host, *key_file, *cert, *key, *log;
-    uint64_t memory;
+    uint64_t memory, recall_ram;
     cli_list keys, origins, hosts;
     bool ollama, insecure, lazy, log_prompts, quiet;
     int loop; /* qn_loops */
@@ -109,6 +109,7 @@ static int run(serve_options *o, const char **operands)
     s.log_prompts = o->log_prompts;
     s.loop = (qn_loops)o->loop;
     s.memory = o->memory;
+    s.recall_ram = o->recall_ram;
     if (o->log && !(log = fopen(o->log, "ae")))
         return cli_fail_text(o->log, "cannot append: %s", strerror(errno));
     s.log = o->quiet ? NULL : log_line;
@@ -184,6 +185,8 @@ static const cli_option options[] = {
     {"--top-p", NULL, CLI_REAL, "X", AT(top_p), 0, 1, "top-p where a request names none (default 0.95)"},
     {"--min-p", NULL, CLI_REAL, "X", AT(min_p), 0, 1, "min-p where a request names none (default 0: off)"},
     {"--body-limit", NULL, CLI_INT, "MIB", AT(body_mib), 1, 4096, "largest body of a request (default 32)"},
+    {"--recall-ram", NULL, CLI_SIZE, "SIZE", AT(recall_ram), 0, 0,
+     "memory for answers as they were sampled, to be put back into prompts (default 16M)"},
     {"--idle", NULL, CLI_INT, "S", AT(idle), 1, 86400, "close connections that rest for so long (default 120)"},
     {"--drain", NULL, CLI_REAL, "S", AT(drain), 0.1, 86400,
      "on SIGTERM or Ctrl-C: how long running answers may go on (default 30); the second time they end at once"},

@@ -131,7 +131,7 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
         return st;
     }
     qn__lock_init(&s->asks_lock);
-    st = api_replay_open(&s->replay, REPLAY_BYTES, o->engine.kv_disk, err);
+    st = api_replay_open(&s->replay, o->recall_ram ? (size_t)o->recall_ram : REPLAY_BYTES, o->engine.kv_disk, err);
     if (!st)
         st = http_bell_open(&s->bell, err);
     if (!st)

@@ -140,9 +140,11 @@ void api_metrics(api_server *s, http_exchange *x, api_at *body)
     total(&b, "generated_tokens_total", "counter", "Tokens written.", (double)atomic_load(&t->generated_tokens));
     total(&b, "loops_total", "counter", "Conversations and answers found going in circles.", (double)atomic_load(&t->loops));
     qn__lock(&s->replay.lock);
-    const double recalled = (double)s->replay.used;
+    const double recalled = (double)s->replay.used, kept = (double)s->replay.n, kept_bytes = (double)s->replay.bytes;
     qn__unlock(&s->replay.lock);
     total(&b, "recalled_total", "counter", "Answers in prompts that were put back as they were sampled.", recalled);
+    total(&b, "recall_entries", "gauge", "Answers kept as they were sampled.", kept);
+    total(&b, "recall_bytes", "gauge", "Memory that they take.", kept_bytes);
     total(&b, "connections", "gauge", "Open connections.", c.connections);
     total(&b, "uptime_seconds", "gauge", "Since the start.", qn__now() - s->started);
     put_models(s, &b);
