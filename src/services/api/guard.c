@@ -67,6 +67,9 @@ bool api_host_name(const char *host, char *out, size_t cap)
     const size_t n = end ? (size_t)(end - host) + (host[0] == '[') : strlen(host);
     if (!n || n >= cap || (host[0] == '[' && !end))
         return false;
+    const char *port = host + n;
+    if (*port && (*port != ':' || port[1 + strspn(port + 1, "0123456789")]))
+        return false;
     memcpy(out, host, n);
     out[n] = 0;
     return true;
@@ -126,6 +129,10 @@ api_verdict api_guard_page(const api_guard *g, http_exchange *x)
 {
     const char *host = http_header(x, "host"), *origin = http_header(x, "origin");
     char name[256];
+    if (!host && !http_is_old(x))
+        return (api_verdict){400, "a request of HTTP/1.1 says in Host whom it is for"};
+    if (http_header_count(x, "host") > 1) /* which of them somebody on the way believed cannot be known */
+        return (api_verdict){400, "there is more than one Host"};
     if (host && (!api_host_name(host, name, sizeof name) || (!api_host_is_safe(name) && !listed(g->hosts, g->n_hosts, name))))
         return (api_verdict){403, "the name in Host is not one of this server's; allow it with --allow-host"};
     if (!origin)

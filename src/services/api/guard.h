@@ -1,6 +1,7 @@
 /* guard.h - who may ask: keys, names in Host, pages in Origin.
  *
- *   Host    an address, localhost, or a name that was allowed: else a page elsewhere whose name was rebound to this machine asks
+ *   Host    an address, localhost, or a name that was allowed: else a page elsewhere whose name was rebound to this machine asks.
+ *           Exactly one; absent only in HTTP/1.0
  *   Origin  absent, this server itself, an editor's own page, or one that was allowed: else a page elsewhere asks through a browser
  *   key     Authorization: Bearer, or x-api-key, where keys were set; not for /health
  *
@@ -28,7 +29,8 @@ void api_guard_close(api_guard *g);
 api_verdict api_guard_page(const api_guard *g, http_exchange *x);
 api_verdict api_guard_key(const api_guard *g, http_exchange *x);
 
-/* Pure parts. The name in a Host header or origin, without port; false when there is none. */
+/* Pure parts. The name in a Host header or origin, without port; false when there is none,
+ * or what follows it is no port. */
 bool api_host_name(const char *host, char *out, size_t cap);
 bool api_host_is_safe(const char *name);
 

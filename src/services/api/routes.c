@@ -174,7 +174,7 @@ void api_head(void *server, http_exchange *x)
     if (!v.status && !(r && r->flags & API_OPEN))
         v = api_guard_key(&s->guard, x);
     if (v.status) {
-        api_fail_status(s, x, v.status, v.status == 401 ? "invalid_api_key" : "forbidden", "%s", v.why);
+        api_fail_status(s, x, v.status, v.status == 401 ? "invalid_api_key" : v.status == 403 ? "forbidden" : NULL, "%s", v.why);
     } else if (atomic_load(&s->stopping)) {
         api_fail_status(s, x, 503, "shutting_down", "the server is shutting down");
     } else if (!r) {

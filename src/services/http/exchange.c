@@ -126,6 +126,14 @@ const char *http_header(const http_exchange *x, const char *name)
     return find(x->headers, name);
 }
 
+size_t http_header_count(const http_exchange *x, const char *name)
+{
+    size_t n = 0;
+    for (const http_pair *p = x->headers; p; p = p->next)
+        n += strcasecmp(p->name, name) == 0;
+    return n;
+}
+
 const char *http_query(const http_exchange *x, const char *name)
 {
     return find(x->queries, name);
@@ -145,6 +153,11 @@ double http_since(const http_exchange *x)
 bool http_is_tls(const http_exchange *x)
 {
     return x->tls;
+}
+
+bool http_is_old(const http_exchange *x)
+{
+    return x->old;
 }
 
 void http_set_quick(http_exchange *x)

@@ -49,7 +49,7 @@ struct http_exchange {
     char *method, *path;
     http_pair *headers, *queries;
     qn_buf body;
-    bool tls;
+    bool tls, old;
     http_conn *conn;  /* network thread's alone */
 
     atomic_size_t refs;

@@ -94,7 +94,8 @@ static uint64_t declared(const http_exchange *x)
     return errno || !end || *end ? UINT64_MAX : (uint64_t)n;
 }
 
-static enum MHD_Result begin(http_server *s, struct MHD_Connection *c, const char *url, const char *method, void **state)
+static enum MHD_Result begin(http_server *s, struct MHD_Connection *c, const char *url, const char *method,
+                             const char *version, void **state)
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     http_conn *conn = i ? i->socket_context : NULL;
@@ -104,6 +105,7 @@ static enum MHD_Result begin(http_server *s, struct MHD_Connection *c, const cha
     *state = x;
     const union MHD_ConnectionInfo *tls = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     x->tls = tls && tls->tls_session;
+    x->old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     s->o.head(s->o.arg, x);
     const uint64_t n = declared(x);
     const char *expect = http_header(x, "expect");
@@ -122,9 +124,8 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *c, const
 {
     http_server *s = arg;
     http_exchange *x = *state;
-    (void)version;
     if (!x)
-        return begin(s, c, url, method, state);
+        return begin(s, c, url, method, version, state);
     if (!*n_upload)
         return dispatch(x, c);
     qn__lock(&s->lock);

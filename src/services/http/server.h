@@ -87,10 +87,13 @@ const char *http_method(const http_exchange *x);
 const char *http_path(const http_exchange *x); /* decoded, without the query */
 /* NULL when absent; names without regard to case. */
 const char *http_header(const http_exchange *x, const char *name);
+/* How often it is there. */
+size_t http_header_count(const http_exchange *x, const char *name);
 const char *http_query(const http_exchange *x, const char *name);
 const char *http_body(const http_exchange *x, size_t *n);
 double http_since(const http_exchange *x); /* qn__now() of the head */
 bool http_is_tls(const http_exchange *x);
+bool http_is_old(const http_exchange *x); /* HTTP/1.0, in which Host may be missing */
 
 void http_set_quick(http_exchange *x);
 /* What a handler keeps with the exchange: freed with it. */
