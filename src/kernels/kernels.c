@@ -105,7 +105,7 @@ size_t qn__act_bytes(qn_act act, int k)
     switch (act) {
     case QN_ACT_F32: bytes = n * 4; break;
     case QN_ACT_Q8_32: bytes = n + n / 8 + n / 8; break;
-    case QN_ACT_Q8_256: bytes = n + n / 8 + n / 64 + n / 16; break;
+    case QN_ACT_Q8_256: bytes = n + n / 8 + n / 4 + n / 64 + n / 16; break;
     case QN_ACT__COUNT: break;
     }
     return (bytes + 63) & ~(size_t)63;

@@ -11,7 +11,7 @@ typedef enum fill { NORMAL, ZERO, LARGEST, TINY, OUTLIER, HUGE_SCALE, FILL_COUNT
 static size_t form_bytes(qn_act act, int k) /* without the padding */
 {
     size_t n = (size_t)k;
-    return act == QN_ACT_F32 ? n * 4 : act == QN_ACT_Q8_32 ? n + n / 4 : n + n / 8 + n / 64;
+    return act == QN_ACT_F32 ? n * 4 : act == QN_ACT_Q8_32 ? n + n / 4 : n + n / 8 + n / 4 + n / 64 + n / 16;
 }
 
 static void fill_x(float *x, int k, fill f)
@@ -102,6 +102,8 @@ static void fill_w(qn_type type, unsigned char *w, size_t n, fill f)
                 w[i] = (unsigned char)rnd();
         else
             memset(w, f == ZERO ? 0 : rnd() % 2 ? 0xff : 0x80, info->bytes);
+        if (f == LARGEST && type == QN_Q6_K && rnd() % 2)
+            memset(w, 0, 192); /* q = -32, whatever the scales: the largest magnitude of the type */
         if (f == ZERO)
             continue;
         set_scales(type, w, f, h, h2);

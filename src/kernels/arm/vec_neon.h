@@ -312,10 +312,6 @@ INLINE uint32_t vi_hmax_u(vi x)
 {
     return vmaxvq_u32(qn__max_u(x.a, x.b));
 }
-INLINE int32_t vi_sum(vi x)
-{
-    return vaddvq_s32(vaddq_s32(x.a, x.b));
-}
 INLINE vi vi_bits(vf x)
 {
     return (vi){vreinterpretq_s32_f32(x.a), vreinterpretq_s32_f32(x.b)};
@@ -328,6 +324,41 @@ INLINE vi vi_from_f(vf x)
 INLINE void vi_store_i8(int8_t *p, vi x)
 {
     vst1_s8(p, vmovn_s16(vcombine_s16(vmovn_s32(x.a), vmovn_s32(x.b))));
+}
+
+INLINE vi vi_load(const void *p)
+{
+    return (vi){vld1q_s32(p), vld1q_s32((const int32_t *)p + 4)};
+}
+INLINE vi vi_load_32(const void *p)
+{
+    return vi_load(p);
+}
+INLINE int32_t vi_sum(vi x)
+{
+    return vaddvq_s32(vaddq_s32(x.a, x.b));
+}
+INLINE vi vi_sub(vi x, vi y)
+{
+    return (vi){vsubq_s32(x.a, y.a), vsubq_s32(x.b, y.b)};
+}
+INLINE vi vi_sll(vi x, const int n)
+{
+    return (vi){vshlq_s32(x.a, vdupq_n_s32(n)), vshlq_s32(x.b, vdupq_n_s32(n))};
+}
+INLINE void vi_store_i16(int16_t *p, vi x)
+{
+    vst1q_s16(p, vcombine_s16(vmovn_s32(x.a), vmovn_s32(x.b)));
+}
+/* Sums of neighbours: a's in the lower half, b's in the upper. */
+INLINE vi vi_pairs(vi a, vi b)
+{
+    return (vi){vpaddq_s32(a.a, a.b), vpaddq_s32(b.a, b.b)};
+}
+/* The sum of each lane's 4 signed bytes. */
+INLINE vi vi_sum4(vi x)
+{
+    return (vi){vpaddlq_s16(vpaddlq_s8(vreinterpretq_s8_s32(x.a))), vpaddlq_s16(vpaddlq_s8(vreinterpretq_s8_s32(x.b)))};
 }
 
 /* Rows of four dwords to columns. */

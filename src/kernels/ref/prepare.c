@@ -53,15 +53,22 @@ void qn__ref_prepare_q8_256(const float *x, void *dst, int k)
 {
     int8_t *q = dst;
     int16_t *s = (int16_t *)((char *)dst + k);
-    float *d = (float *)((char *)dst + k + k / 8);
+    int16_t *o = (int16_t *)((char *)dst + k + k / 8);
+    float *d = (float *)((char *)dst + k + k / 8 + k / 4);
+    int16_t *s2 = (int16_t *)((char *)dst + k + k / 8 + k / 4 + k / 64);
     for (int b = 0; b < k / 256; b++)
         d[b] = quantise(x + b * 256, q + b * 256, 256);
-    int16_t *s2 = (int16_t *)((char *)dst + k + k / 8 + k / 64);
     for (int j = 0; j < k / 16; j++) {
         int sum = 0;
         for (int i = 0; i < 16; i++)
             sum += q[j * 16 + i];
         s[j] = (int16_t)sum;
+    }
+    for (int j = 0; j < k / 8; j++) {
+        int sum = 0;
+        for (int i = 0; i < 8; i++)
+            sum += q[j * 8 + i];
+        o[j] = (int16_t)(-32 * sum);
     }
     for (int j = 0; j < k / 32; j++)
         s2[j] = (int16_t)(s[2 * j] + s[2 * j + 1]);

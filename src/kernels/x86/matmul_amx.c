@@ -24,7 +24,7 @@ enum { TILE_T = 4, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpa
 /* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB
  * beside the activations, so the panel itself is not kept. */
 typedef struct digits {
-    vi lo[64], hi[64], pair[8];
+    vi lo[64], hi[64], pair[4];
     vf d, dmin;
 } digits;
 
@@ -98,7 +98,7 @@ INLINE void take_scales(const panel *u, digits *q)
     q->d = u->d[0];
     q->dmin = u->dmin;
     UNROLL
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < 4; j++)
         q->pair[j] = u->pair[j];
 }
 
@@ -146,15 +146,16 @@ INLINE void digits_q5_k(rows_at p, digits *q, const bool packed)
 INLINE void digits_q6_k(rows_at p, digits *q, const bool packed)
 {
     panel u;
-    vi even = vi_set1(0x00ff00ff);
+    vi even = vi_set1(0x00ff00ff), offset = vi_set1(0x00200020);
     unpack_q6_k(p, &u, 1, packed);
     take_scales(&u, q);
     for (int j = 0; j < 16; j++) {
         vi s = vi_or(vi_and(u.sc[j], vi_set1(0xffff)), vi_sll(u.sc[j], 16));
         UNROLL
         for (int c = 0; c < 4; c++) {
-            vi w = u.w[4 * j + c];
-            vi a = _mm512_mullo_epi16(vi_and(w, even), s), b = _mm512_mullo_epi16(_mm512_srli_epi16(w, 8), s);
+            vi w = u.w[4 * j + c]; /* q + 32 */
+            vi a = _mm512_mullo_epi16(_mm512_sub_epi16(vi_and(w, even), offset), s);
+            vi b = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_srli_epi16(w, 8), offset), s);
             q->lo[4 * j + c] = vi_or(vi_and(a, even), _mm512_slli_epi16(b, 8));
             q->hi[4 * j + c] = vi_or(_mm512_srli_epi16(a, 8), _mm512_andnot_si512(even, b));
         }
@@ -201,34 +202,36 @@ INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t 
     memory_seen();
 }
 
-/* acc = fma(d*dx, sum, acc), and with mins acc = fma(-(dmin*dx), msum, acc); Q6_K: sum without its offset of 32. */
-INLINE void finish_256(const digits *q, const char *x, int k, int block, const int32_t *lo, const int32_t *hi,
-                       float *acc, const bool mins)
+/* Tokens from `first` to `start + lines`, the tile's own beginning at `start`: acc = fma(d*dx, sum, acc), and with mins
+ * acc = fma(-(dmin*dx), msum, acc). What belongs to a token is loaded once for both groups. */
+INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int first, int start, int lines,
+                            const int32_t (*c)[2][C_TILE], const bool two, const bool mins)
 {
-    const int16_t *s = mins ? qn__q256_s2(x, k) + block * 8 : qn__q256_s(x, k) + block * 16;
-    vf dx = vf_set1(qn__q256_d(x, k)[block]), y = vf_load(acc);
-    vi msum = vi_zero(), upper = _mm512_loadu_si512(hi);
-    UNROLL
-    for (int j = 0; j < 8; j++)
-        if (!mins || j < 4)
-            msum = _mm512_dpwssd_epi32(msum, q->pair[j], broadcast4(s + 2 * j));
-    vi sum = vi_add(_mm512_loadu_si512(lo), mins ? vi_sll(upper, 3) : vi_sll(upper, 8));
-    if (!mins)
-        sum = vi_sub(sum, vi_sll(msum, 5));
-    y = vf_fma(vf_mul(q->d, dx), vf_from_i(sum), y);
-    if (mins)
-        y = vf_fnma(vf_mul(q->dmin, dx), vf_from_i(msum), y);
-    vf_store(acc, y);
-}
-
-INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int i, int lines, int32_t (*c)[2][C_TILE],
-                            const bool mins)
-{
-    int start = tile_start(w, i, lines);
-    for (int h = 0; h < w->n_groups; h++)
-        for (int t = i * lines; t < start + lines; t++)
-            finish_256(&q[h], token(w, t), w->a->k, block, c[h][0] + (t - start) * 16, c[h][1] + (t - start) * 16,
-                       w->acc[h] + t * VF_N, mins);
+    const size_t stride = w->a->x_stride;
+    const char *x = token(w, first);
+    const char *d = (const char *)(qn__q256_d(x, w->a->k) + block), *s = (const char *)(qn__q256_s2(x, w->a->k) + block * 8);
+    const int32_t *sum = c[0][0] + (first - start) * 16;
+    float *acc = w->acc[0] + first * VF_N;
+    for (int t = first; t < start + lines; t++, d += stride, s += stride, sum += 16, acc += VF_N) {
+        const vf dx = vf_set1(*(const float *)(const void *)d);
+        UNROLL
+        for (int h = 0; h < 2; h++) {
+            if (h && !two)
+                continue;
+            const int32_t *lo = sum + 2 * C_TILE * h;
+            float *y = acc + SPAN * VF_N * h;
+            vi v = vi_add(vi_load(lo), vi_sll(vi_load(lo + C_TILE), mins ? 3 : 8));
+            vf r = vf_fma(vf_mul(q[h].d, dx), vf_from_i(v), vf_load(y));
+            if (mins) {
+                vi m = vi_zero();
+                UNROLL
+                for (int j = 0; j < 4; j++)
+                    m = _mm512_dpwssd_epi32(m, q[h].pair[j], broadcast4(s + 4 * j));
+                r = vf_fnma(vf_mul(q[h].dmin, dx), vf_from_i(m), r);
+            }
+            vf_store(y, r);
+        }
+    }
 }
 
 INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins, const bool packed)
@@ -250,12 +253,16 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
                     walk_on(&w, h, bytes, packed);
                 }
                 for (int i = 0; i < tiles; i++) {
-                    const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)b * 256;
-                    if (w.n_groups == 2)
+                    const int start = tile_start(&w, i, lines);
+                    const char *x = token(&w, start) + (size_t)b * 256;
+                    const int32_t (*sums)[2][C_TILE] = (const int32_t (*)[2][C_TILE])c;
+                    if (w.n_groups == 2) {
                         multiply_256(q, x, a->x_stride, c, true, !mins);
-                    else
+                        finish_tile_256(&w, q, b, i * lines, start, lines, sums, true, mins);
+                    } else {
                         multiply_256(q, x, a->x_stride, c, false, !mins);
-                    finish_tile_256(&w, q, b, i, lines, c, mins);
+                        finish_tile_256(&w, q, b, i * lines, start, lines, sums, false, mins);
+                    }
                 }
             }
             walk_end(&w);

@@ -280,12 +280,6 @@ static inline uint32_t vi_hmax_u(vi a)
     b = _mm_max_epu32(b, _mm_shuffle_epi32(b, 0x4E));
     return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(b, _mm_shuffle_epi32(b, 0xB1)));
 }
-static inline int32_t vi_sum(vi a)
-{
-    __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
-    return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
-}
 static inline vi vi_bits(vf a)
 {
     return _mm256_castps_si256(a);
@@ -302,6 +296,31 @@ static inline void vi_store_i8(int8_t *p, vi a)
 {
     __m128i h = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(h, h));
+}
+static inline int32_t vi_sum(vi a)
+{
+    __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
+}
+/* 32 bytes, and zeros behind them if a vector has more. */
+static inline vi vi_load_32(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline void vi_store_i16(int16_t *p, vi a)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+}
+/* Sums of neighbours: a's in the lower half, b's in the upper. */
+static inline vi vi_pairs(vi a, vi b)
+{
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8);
+}
+/* The sum of each lane's 4 signed bytes. */
+static inline vi vi_sum4(vi a)
+{
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), a), _mm256_set1_epi16(1));
 }
 static inline vi vi_bytes(vi a, int b0, int b1, int b2, int b3)
 {

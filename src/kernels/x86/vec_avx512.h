@@ -285,10 +285,6 @@ static inline uint32_t vi_hmax_u(vi a)
 {
     return _mm512_reduce_max_epu32(a);
 }
-static inline int32_t vi_sum(vi a)
-{
-    return _mm512_reduce_add_epi32(a);
-}
 static inline vi vi_bits(vf a)
 {
     return _mm512_castps_si512(a);
@@ -305,6 +301,31 @@ static inline vf vf_from_i(vi a)
 static inline void vi_store_i8(int8_t *p, vi a)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a));
+}
+static inline int32_t vi_sum(vi a)
+{
+    return _mm512_reduce_add_epi32(a);
+}
+/* 32 bytes, and zeros behind them if a vector has more. */
+static inline vi vi_load_32(const void *p)
+{
+    return _mm512_zextsi256_si512(_mm256_loadu_si256(p));
+}
+static inline void vi_store_i16(int16_t *p, vi a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a));
+}
+/* Sums of neighbours: a's in the lower half, b's in the upper. */
+static inline vi vi_pairs(vi a, vi b)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
+}
+/* The sum of each lane's 4 signed bytes. */
+static inline vi vi_sum4(vi a)
+{
+    return _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_set1_epi8(1), a), _mm512_set1_epi16(1));
 }
 /* Bytes of each dword by four indices (-1: zero). */
 static inline vi vi_bytes(vi a, int b0, int b1, int b2, int b3)
