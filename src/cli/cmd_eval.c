@@ -119,7 +119,7 @@ const cli_command cli_cmd_eval = {
     .name = "eval",
     .usage = "SUITE [MODEL] [--samples N --temp T] [--endpoint URL --model NAME] [--json] [--html FILE]",
     .summary = "Ask a suite of programming problems and run the answers in a sandbox.",
-    .details = "SUITE is a file in its published format: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MultiPL-E or DS-1000 "
+    .details = "SUITE is a file in its published format: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MBPP+, MultiPL-E or DS-1000 "
                "(.jsonl or .json, also .gz). Answers are run with bubblewrap: no network, a read-only system, limits on time, memory, "
                "processes and output; without bubblewrap nothing is run. Ctrl-C ends a run; the same command goes on where it was.",
     .min_operands = 1,

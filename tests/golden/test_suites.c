@@ -1,6 +1,6 @@
 /* test_suites.c - published suites are read, and their own solutions pass their own tests in the sandbox; nothing else does (planted
  * fault: a body that does nothing must fail). Reads ../shared/data; takes every k-th problem so that it ends soon: with
- * QUERN_ALL_PROBLEMS=1 all of them. */
+ * QUERN_ALL_PROBLEMS=1 all of them. QUERN_TEST=NAME: one test only. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,9 @@ static int judge(const qn_suite *s, const qn_problem *p, const char *completion,
         return -1;
     if (block ? qn__suite_program_of_block(s, p, code, &program, &err) : qn__suite_program(s, p, code.p, code.n, &program, &err))
         fail_msg("%s: %s", p->id, err.what);
-    if (qn__sandbox_run(box, &(qn_sandbox_limits){.wall_s = 30}, l->file, program.data, program.n, l->command, &r, &err))
+    qn_sandbox_limits limits = {0};
+    qn__suite_time((qn_suite *)(uintptr_t)s, 30, &limits.wall_s, &limits.memory);
+    if (qn__sandbox_run(box, &limits, l->file, program.data, program.n, l->command, &r, &err))
         fail_msg("%s: %s", p->id, err.what);
     bool ok = r.end == QN_PROCESS_EXITED && r.code == 0;
     (void)snprintf(why, cap, "end %d code %d: %.*s", r.end, r.code, (int)(r.err.n > 300 ? 300 : r.err.n),
@@ -97,6 +99,104 @@ static void test_plus(void **state) { (void)state; canonical("evalplus/HumanEval
 static void test_mbpp(void **state) { (void)state; canonical("mbpp/mbpp.jsonl.gz", 25, 0); }
 static void test_sanitized(void **state) { (void)state; canonical("mbpp/sanitized-mbpp.json", 20, 0); }
 static void test_infilling(void **state) { (void)state; canonical("humaneval-infilling/HumanEval-RandomSpanInfillingLight.jsonl.gz", 8, 0); }
+
+/* What a task's inputs really are is told by its contract, too, which is not used for judging (some inputs break it, by value): with
+ * what it says of types in the reference, every input is checked. */
+static bool with_contract(qn_problem *p, qn_buf *code)
+{
+    static const char *const types[] = {"tuple", "set)", "complex", "list)", "dict)"};
+    const char *contract = json_string_value(json_object_get(p->record, "contract"));
+    char def[160];
+    (void)snprintf(def, sizeof def, "def %s", p->entry);
+    const char *at = strstr(p->canonical, def);
+    while (at && !strchr(" (", at[strlen(def)])) /* another function, whose name only begins so */
+        at = strstr(at + 1, def);
+    const char *line = at ? strchr(at, '\n') : NULL;
+    if (!line || !contract)
+        return false;
+    qn__buf_put(code, p->canonical, (size_t)(line - p->canonical) + 1);
+    const size_t indent = strspn(contract, "\n "), deep = indent ? indent - 1 : 0;
+    bool any = false;
+    for (const char *l = contract + 1; *contract && *l; l += strcspn(l, "\n") + 1) {
+        const size_t n = strcspn(l, "\n");
+        bool typed = false;
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+            typed = typed || memmem(l, n, types[i], strlen(types[i]));
+        if (typed && strspn(l, " ") == deep && strncmp(l + deep, "assert isinstance(", 18) == 0) {
+            qn__buf_printf(code, "%.*s\n", (int)n, l);
+            any = true;
+        }
+        if (!l[n])
+            break;
+    }
+    qn__buf_puts(code, line + 1);
+    p->canonical = code->data;
+    return any && !code->failed;
+}
+
+/* Planted faults: the published solution, wrapped so that it answers wrongly. */
+static const char *const MUTANTS[] = {
+    "    return None\n",
+    "    return [_own(*a)]\n",
+    "    def bend(v):\n"
+    "        if isinstance(v, bool): return not v\n"
+    "        if isinstance(v, (int, float, complex)): return v + 1\n"
+    "        if isinstance(v, str): return v + 'x'\n"
+    "        if isinstance(v, (list, tuple)): return type(v)(list(v[1:]) if len(v) else [0])\n"
+    "        if isinstance(v, set): return v ^ {0}\n"
+    "        if isinstance(v, dict): return {**v, 'x': 0}\n"
+    "        return None if v is not None else 0\n"
+    "    return bend(_own(*a))\n",
+};
+
+static void test_mbpp_plus(void **state)
+{
+    (void)state;
+    qn_suite *s = open_suite("evalplus/MbppPlus.jsonl.gz");
+    const bool all = getenv("QUERN_ALL_PROBLEMS") != NULL;
+    size_t n = 0, passed = 0, kept = 0, mutants = 0, lived = 0, typed = 0;
+    char why[400];
+    assert_int_equal(qn__suite_size(s), 378);
+    for (size_t i = all ? 0 : 3; i < qn__suite_size(s); i += all ? 1 : 7) { /* from 3: no solution that takes seconds is among these */
+        qn_problem p = *qn__suite_get(s, i);
+        qn_buf contract = {0}, mutant = {0};
+        const char *own = p.canonical;
+        n++;
+        if (judge(s, qn__suite_get(s, i), own, false, why, sizeof why) == 1)
+            passed++;
+        else
+            print_error("%s: %s\n", p.id, why);
+        /* programs are made of the problem in the suite: it is lent the other reference for a moment */
+        qn_problem *q = (qn_problem *)(uintptr_t)qn__suite_get(s, i);
+        if (with_contract(&p, &contract)) {
+            typed++;
+            q->canonical = p.canonical;
+            if (judge(s, q, own, false, why, sizeof why) == 1)
+                kept++;
+            else
+                print_error("%s: an input is not what it should be: %s\n", p.id, why);
+            q->canonical = own;
+        }
+        qn__buf_free(&contract);
+        if (!all && n % 2)
+            continue;
+        qn__buf_printf(&mutant, "%s\n_own = %s\ndef %s(*a):\n%s", own, p.entry, p.entry, MUTANTS[n % 3]);
+        bool lives = judge(s, q, mutant.data, false, why, sizeof why) == 1;
+        if (strcmp(p.entry, "are_equivalent") == 0) /* any answer is right */
+            lives = false;
+        mutants++;
+        lived += lives;
+        if (lives)
+            print_error("%s: mutant %zu passes\n", p.id, n % 3);
+        qn__buf_free(&mutant);
+    }
+    print_message("figure: MBPP+: %zu of %zu own solutions pass, inputs are of the types of %zu of %zu contracts, %zu of %zu mutants pass\n", passed, n, kept, typed, lived, mutants);
+    qn__suite_close(s);
+    assert_int_equal(passed, n);
+    assert_int_equal(kept, typed);
+    assert_true(typed > n / 3 && mutants > n / 3);
+    assert_int_equal(lived, 0);
+}
 
 static void test_languages(void **state)
 {
@@ -174,8 +274,9 @@ static void test_refused(void **state)
     static const struct {
         const char *text, *says;
     } files[] = {
-        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"plus_input\":[[\"\\u0000\"]]}\n", "MBPP+ is not supported"},
-        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"plus_input\":[]}\n{\"plus_input\":[-Infinity]}\n", "MBPP+ is not supported"},
+        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"plus_input\":[[\"\\u0000\"]]}\n", "record 1 fits no format"},
+        {"{\"prompt\":\"p\",\"entry_point\":\"f\",\"other\":[-Infinity]}\n", "line 1: "},
+        {"{\"plus_input\":[Infinity}\n", "line 1: "},
         {"# A note\n", "a suite is a file of JSON"},
         {"[1, 2", "a suite is a file of JSON"},
         {"{\"prompt\":\"a\\u0000b\",\"test\":\"t\",\"entry_point\":\"f\"}\n", "fits no format"},
@@ -198,7 +299,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused), cmocka_unit_test(test_extract), cmocka_unit_test(test_block), cmocka_unit_test(test_humaneval), cmocka_unit_test(test_plus),
-        cmocka_unit_test(test_mbpp), cmocka_unit_test(test_sanitized), cmocka_unit_test(test_infilling), cmocka_unit_test(test_languages)};
+        cmocka_unit_test(test_mbpp), cmocka_unit_test(test_sanitized), cmocka_unit_test(test_infilling), cmocka_unit_test(test_mbpp_plus), cmocka_unit_test(test_languages)};
+    cmocka_set_test_filter(getenv("QUERN_TEST"));
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     qn__sandbox_close(box);
     return rc;

@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "services/eval/eval.h"
 #include "services/eval/sandbox.h"
+#include "services/eval/suite_plus.h"
 #include "services/probe/machine.h"
 #include "services/probe/open.h"
 #include "services/probe/stats.h"
@@ -47,6 +48,7 @@ typedef struct run {
     size_t next; /* (problem, seq) to be asked, counted through */
     sample batches[2][BATCH];
     size_t n[2];
+    qn_sandbox_limits limits;
     int judged; /* which of the two the judge has */
     qn_thread *judge;
 } run;
@@ -129,6 +131,8 @@ static const char *name_of(const qn_process_result *p, bool cut)
     case QN_PROCESS_OUTPUT: case QN_PROCESS_PROCESSES: case QN_PROCESS_MEMORY: return "limits";
     case QN_PROCESS_EXITED: case QN_PROCESS_KILLED: case QN_PROCESS_CANCELLED: break;
     }
+    if (p->end == QN_PROCESS_EXITED && p->code == QN_PLUS_LATE)
+        return "time";
     if (p->err.data && (strstr(p->err.data, "AssertionError") || strstr(p->err.data, "Assertion ")))
         return "wrong";
     return "error";
@@ -157,7 +161,7 @@ static void judge_one(run *r, sample *s)
     st = r->chat ? qn__suite_program_of_block(r->suite, s->p, code, &program, &s->err)
                  : qn__suite_program(r->suite, s->p, code.p, code.n, &program, &s->err);
     if (!st)
-        st = qn__sandbox_run(r->box, &(qn_sandbox_limits){.wall_s = r->o->time_s}, l->file, program.data, program.n, l->command, &p, &s->err);
+        st = qn__sandbox_run(r->box, &r->limits, l->file, program.data, program.n, l->command, &p, &s->err);
     if (!st) {
         s->outcome = name_of(&p, s->a.reason == QN_END_LENGTH);
         s->passed = strcmp(s->outcome, "passed") == 0;
@@ -374,6 +378,7 @@ qn_status qn__eval(const qn_eval_options *o, qn_subject *subject, json_t **out, 
     if ((st = qn__suite_open(o->suite, &r.suite, err)) || (st = qn__sandbox_open(&r.box, err)) || (st = check_language(&r, err)) ||
         (st = qn__ledger_open(o->ledger, &r.ledger, err)))
         goto out;
+    qn__suite_time(r.suite, o->time_s, &r.limits.wall_s, &r.limits.memory);
     r.chat = o->mode == QN_EVAL_CHAT || (o->mode == QN_EVAL_AUTO && subject->chats && !qn__suite_get(r.suite, 0)->suffix);
     size_t all = qn__suite_size(r.suite);
     r.n_problems = o->limit > 0 && (size_t)o->limit < all ? (size_t)o->limit : all;

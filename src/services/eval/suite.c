@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "services/eval/suite_plus.h"
 
 enum { MAX_STOPS = 16 };
 static const size_t LIMIT = (size_t)1 << 30;
@@ -20,6 +21,7 @@ struct qn_suite {
     qn_problem *problems;
     size_t n;
     uint64_t hash;
+    double seconds; /* that an answer may run */
     qn_arena arena;
 };
 
@@ -30,6 +32,7 @@ static const struct {
     [QN_SUITE_HUMANEVAL_PLUS] = {"HumanEval+", "HumanEval's problems with more tests; the problems are public since 2021"},
     [QN_SUITE_INFILLING] = {"HumanEval-infilling", "made from HumanEval's solutions, public since 2022"},
     [QN_SUITE_MBPP] = {"MBPP", "public since 2021: models have very likely been trained on it; some tests accept wrong programs"},
+    [QN_SUITE_MBPP_PLUS] = {"MBPP+", "some of MBPP's problems, mended, with more tests; the problems are public since 2021"},
     [QN_SUITE_MULTIPL_E] = {"MultiPL-E", "HumanEval translated by program, public since 2022"},
     [QN_SUITE_DS1000] = {"DS-1000", "from public answers of a question site, public since 2022"},
 };
@@ -63,20 +66,9 @@ static qn_status inflate_all(const char *path, const char *in, size_t n, char **
     return *out ? QN_OK : qn__fail_mem(err, path);
 }
 
-/* HumanEval+ is told from it by its "test". */
-static bool is_mbpp_plus(const json_t *r)
-{
-    return json_is_array(json_object_get(r, "plus_input")) && json_object_get(r, "test") == NULL;
-}
-
-static qn_status no_mbpp_plus(const char *path, size_t record, qn_err *err)
-{
-    return qn__fail(err, QN_EUNSUPPORTED, path, "record %zu: MBPP+ is not supported: its inputs need types that JSON does not hold; use MBPP", record);
-}
-
 /* An array, or one object a line. Texts may hold NUL (some tests' inputs do); where one does that is used as text, text_of has none.
  * Integers beyond 64 bits, which some tests' inputs have, become reals here: who needs those inputs
- * takes them from the line itself. */
+ * takes them from the line itself. So do those of MBPP+ that are no JSON at all (Infinity). */
 static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
 {
     const char *text = s->text;
@@ -98,8 +90,8 @@ static qn_status parse(qn_suite *s, const char *path, size_t n, qn_err *err)
             json_t *r = json_loadb(text + i, len, JSON_ALLOW_NUL, &e);
             if (!r)
                 r = json_loadb(text + i, len, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &e);
-            if (!r && k > 0 && is_mbpp_plus(json_array_get(all, 0))) /* it holds numbers that are none, too */
-                return no_mbpp_plus(path, k + 1, err);
+            if (!r)
+                r = qn__plus_record(text + i, len);
             if (!r)
                 return qn__fail(err, QN_EFORMAT, path, "line %zu: %s; a suite is a file of JSON, as its authors publish it (.jsonl, .json, also .gz)", line, e.text);
             if (json_array_append_new(all, r) || !qn__grow((void **)&s->lines, &cap, k + 1, sizeof *s->lines))
@@ -130,6 +122,8 @@ static bool kind_of(const json_t *r, qn_suite_kind *kind)
         return *kind = QN_SUITE_HUMANEVAL_PLUS, true;
     if (text_of(r, "prompt") && text_of(r, "test") && text_of(r, "entry_point"))
         return *kind = QN_SUITE_HUMANEVAL, true;
+    if (qn__plus_is_mbpp(r) && text_of(r, "prompt") && text_of(r, "entry_point") && text_of(r, "canonical_solution"))
+        return *kind = QN_SUITE_MBPP_PLUS, true;
     if (json_is_array(json_object_get(r, "test_list")) && (text_of(r, "text") || text_of(r, "prompt")))
         return *kind = QN_SUITE_MBPP, true;
     return false;
@@ -188,6 +182,9 @@ static void stops_of(qn_suite *s, qn_problem *p, const json_t *list)
 static const char REQUEST[] = "Complete this %a function. Answer with the whole function in one code block and nothing else.\n\n"
                               "```%a\n%b```\n";
 
+static const char PLUS_REQUEST[] = "Write the Python function that this asks for, under the name that the example calls. Answer with the code in one block "
+                                   "and nothing else.\n\n```python\n%a```\n";
+
 static bool make_mbpp(qn_suite *s, qn_problem *p, const json_t *r)
 {
     const char *text = text_of(r, "text") ? text_of(r, "text") : text_of(r, "prompt");
@@ -224,6 +221,11 @@ static bool make_problem(qn_suite *s, qn_problem *p, const json_t *r, size_t i)
         STOPS(p, DS_STOPS);
         return p->id && p->prompt;
     }
+    if (s->kind == QN_SUITE_MBPP_PLUS) {
+        p->request = joined(s, PLUS_REQUEST, p->prompt, "", "");
+        STOPS(p, MBPP_STOPS);
+        return p->id && p->request;
+    }
     if (s->kind == QN_SUITE_MULTIPL_E) {
         p->language = text_of(r, "language");
         p->stops = NULL;
@@ -232,7 +234,7 @@ static bool make_problem(qn_suite *s, qn_problem *p, const json_t *r, size_t i)
     }
     if (p->suffix)
         p->n_stops = 0; /* the text between two given ends has no other end than the model's */
-    p->request = joined(s, REQUEST, p->language, p->prompt, "");
+    p->request = joined(s, REQUEST, strcmp(p->language, "go_test.go") == 0 ? "go" : p->language, p->prompt, "");
     return p->id && p->prompt && p->request;
 }
 
@@ -247,10 +249,8 @@ static qn_status make_problems(qn_suite *s, const char *path, qn_err *err)
         const json_t *r = json_array_get(s->records, i);
         qn_suite_kind kind;
         if (!kind_of(r, &kind)) {
-            if (json_is_array(json_object_get(r, "plus_input")))
-                return no_mbpp_plus(path, i + 1, err);
             return qn__fail(err, QN_EFORMAT, path, "record %zu fits no format that quern reads (HumanEval, HumanEval+, infilling, MBPP, "
-                                                   "MultiPL-E, DS-1000)", i + 1);
+                                                   "MBPP+, MultiPL-E, DS-1000)", i + 1);
         }
         if (i == 0)
             s->kind = kind;
@@ -270,6 +270,7 @@ qn_status qn__suite_open(const char *path, qn_suite **out, qn_err *err)
     if (!s)
         return qn__fail_mem(err, path);
     qn__arena_init(&s->arena, LIMIT);
+    s->seconds = 10;
     qn_status st = qn__read_file(path, LIMIT, &s->text, &n, err);
     if (!st)
         s->hash = qn__hash(s->text, n);
@@ -327,6 +328,16 @@ const qn_problem *qn__suite_get(const qn_suite *s, size_t i)
     return &s->problems[i];
 }
 
+/* The slowest published solution of MBPP+ takes half a minute of a quick processor and the largest answer of one 1.1 GiB; such a
+ * program runs, and holds, two. */
+void qn__suite_time(qn_suite *s, double seconds, double *wall_s, size_t *memory)
+{
+    const bool twice = s->kind == QN_SUITE_HUMANEVAL_PLUS || s->kind == QN_SUITE_MBPP_PLUS;
+    s->seconds = seconds > 0 ? seconds : 10;
+    *wall_s = twice ? s->seconds + 170 : s->seconds;
+    *memory = twice ? (size_t)4 << 30 : 0;
+}
+
 /* ---- programs ---- */
 
 static const qn_language languages[] = {
@@ -334,6 +345,7 @@ static const qn_language languages[] = {
     {"cpp", "p.cpp", "g++ -std=c++17 p.cpp -o p && ./p", "g++", "g++ --version"},
     {"js", "p.js", "node p.js", "node", "node -e 1"},
     {"ts", "p.ts", "tsc --target es2020 --lib es2020,dom --types node p.ts; node p.js", "tsc", "tsc --version"},
+    {"go_test.go", "p_test.go", "GOCACHE=/tmp/go GO111MODULE=off go test p_test.go", "go", "go version"}, /* so MultiPL-E calls it */
     {"go", "p_test.go", "GOCACHE=/tmp/go GO111MODULE=off go test p_test.go", "go", "go version"},
     {"rs", "p.rs", "rustc p.rs -o p && ./p", "rustc", "rustc --version"},
     {"pl", "p.pl", "perl p.pl", "perl", "perl -MTest::Deep -e 1"},
@@ -350,60 +362,15 @@ const qn_language *qn__language(const char *name)
     return NULL;
 }
 
-/* EvalPlus's rule: equal, or floats within 1e-6 (or the problem's own tolerance, and 1e-7 of the size) of what the reference gives.
- * HumanEval/32 is judged by what its answer does, as in its own tests. */
-static const char PLUS[] =
-    "\nimport json as _j, sys as _s, copy as _c\n"
-    "_s.set_int_max_str_digits(0) if hasattr(_s, 'set_int_max_str_digits') else None\n"
-    "def _near(a, b, tol):\n"
-    "    if isinstance(b, (list, tuple)):\n"
-    "        return isinstance(a, (list, tuple)) and len(a) == len(b) and all(_near(x, y, tol) for x, y in zip(a, b))\n"
-    "    return isinstance(a, (int, float)) and (a == b or abs(a - b) <= tol + 1e-7 * abs(b) or (a != a and b != b))\n"
-    "def _floats(b):\n"
-    "    return isinstance(b, float) or (isinstance(b, (list, tuple)) and len(b) > 0 and all(isinstance(x, float) for x in b))\n"
-    "_record = _j.loads(_record)\n"
-    "for _args in _record['base_input'] + _record['plus_input']:\n"
-    "    _want = _reference(*_c.deepcopy(_args))\n"
-    "    _got = _candidate(*_c.deepcopy(_args))\n"
-    "    if _name == 'find_zero':\n"
-    "        assert abs(sum(c * _got ** i for i, c in enumerate(_args[0]))) <= max(_tol, 1e-4)\n"
-    "    elif _got != _want:\n"
-    "        _t = _tol if _tol else (1e-6 if _floats(_want) else 0)\n"
-    "        assert _t and _near(_got, _want, _t), 'wrong answer'\n";
-
-/* A Python string literal of any text. */
-static void put_literal(qn_buf *b, const char *s, size_t n)
-{
-    qn__buf_putc(b, '"');
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\')
-            qn__buf_printf(b, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            qn__buf_printf(b, "\\x%02x", c);
-        else
-            qn__buf_putc(b, (char)c);
-    }
-    qn__buf_putc(b, '"');
-}
-
+/* The record as it stands in the file: it holds numbers that the parsed one does not. */
 static void put_plus(const qn_suite *s, const qn_problem *p, qn_buf *b)
 {
-    const json_t *r = p->record;
-    qn__buf_printf(b, "\n_candidate = %s\n_name = '%s'\n_tol = %.17g\n_space = {}\nexec(compile(", p->entry, p->entry,
-                   json_number_value(json_object_get(r, "atol")));
-    qn_buf reference = {0};
-    qn__buf_printf(&reference, "%s%s", p->prompt, p->canonical ? p->canonical : "");
-    put_literal(b, reference.data ? reference.data : "", reference.n);
-    b->failed = b->failed || reference.failed;
-    qn__buf_free(&reference);
-    qn__buf_puts(b, ", 'reference', 'exec'), _space)\n_reference = _space[_name]\n_record = ");
-    size_t i = (size_t)(p - s->problems);
-    char *own = s->lines ? NULL : json_dumps(r, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    const size_t i = (size_t)(p - s->problems);
+    char *own = s->lines ? NULL : json_dumps(p->record, JSON_COMPACT | JSON_REAL_PRECISION(17));
     b->failed = b->failed || (!s->lines && !own);
-    put_literal(b, s->lines ? s->lines[i].p : own ? own : "", s->lines ? s->lines[i].n : own ? strlen(own) : 0);
+    qn__plus_checks(p, s->kind == QN_SUITE_MBPP_PLUS, s->lines ? s->lines[i] : (qn_slice){own ? own : "", own ? strlen(own) : 0},
+                    s->seconds, b);
     free(own);
-    qn__buf_puts(b, PLUS);
 }
 
 static void put_checks(const qn_suite *s, const qn_problem *p, qn_buf *b)
@@ -417,6 +384,7 @@ static void put_checks(const qn_suite *s, const qn_problem *p, qn_buf *b)
         qn__buf_printf(b, "\n%s\ncheck(%s)\n", text_of(r, "test"), p->entry);
         break;
     case QN_SUITE_HUMANEVAL_PLUS:
+    case QN_SUITE_MBPP_PLUS:
         put_plus(s, p, b);
         break;
     case QN_SUITE_MBPP:
@@ -451,7 +419,7 @@ static void put_imports(const qn_suite *s, const qn_problem *p, qn_buf *b)
 static void put_ds1000(const qn_problem *p, const char *code, size_t n, qn_buf *b)
 {
     qn__buf_printf(b, "%s\ncode = ", text_of(p->record, "code_context"));
-    put_literal(b, code, n);
+    qn__put_literal(b, code, n);
     qn__buf_puts(b, "\ntest_execution(code)\nif 'test_string' in globals():\n    test_string(code)\n");
 }
 
@@ -484,7 +452,7 @@ static bool defines(const qn_problem *p, qn_slice code)
 qn_status qn__suite_program_of_block(const qn_suite *s, const qn_problem *p, qn_slice code, qn_buf *out, qn_err *err)
 {
     bool python = strcmp(p->language, "python") == 0;
-    if (!python || s->kind == QN_SUITE_DS1000 || s->kind == QN_SUITE_MBPP || p->suffix || !defines(p, code))
+    if (!python || s->kind == QN_SUITE_DS1000 || s->kind == QN_SUITE_MBPP || s->kind == QN_SUITE_MBPP_PLUS || p->suffix || !defines(p, code))
         return qn__suite_program(s, p, code.p, code.n, out, err);
     /* A whole function: the prompt's imports and helpers stand before it, its own stub is defined first and then replaced. */
     qn__buf_printf(out, "%s    pass\n\n", p->prompt);

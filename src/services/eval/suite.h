@@ -1,8 +1,8 @@
 /* suite.h - suites of programming problems in their published formats, and how an answer becomes a program that checks itself.
  *
  * Formats, told by the fields of their records (JSON lines or a JSON array, gzip or not): HumanEval, MBPP and its sanitized
- * subset, HumanEval+ (EvalPlus), HumanEval-infilling, MultiPL-E, DS-1000.
- * Refuses: records that fit none (the line is named), MBPP+ (its inputs need types that JSON does not hold). */
+ * subset, HumanEval+ and MBPP+ (EvalPlus; suite_plus.h), HumanEval-infilling, MultiPL-E, DS-1000.
+ * Refuses: records that fit none (the line is named). */
 #ifndef QN_SERVICES_EVAL_SUITE_H
 #define QN_SERVICES_EVAL_SUITE_H
 
@@ -11,7 +11,8 @@
 #include "base/str.h"
 
 typedef enum qn_suite_kind {
-    QN_SUITE_HUMANEVAL, QN_SUITE_HUMANEVAL_PLUS, QN_SUITE_INFILLING, QN_SUITE_MBPP, QN_SUITE_MULTIPL_E, QN_SUITE_DS1000
+    QN_SUITE_HUMANEVAL, QN_SUITE_HUMANEVAL_PLUS, QN_SUITE_INFILLING, QN_SUITE_MBPP, QN_SUITE_MBPP_PLUS, QN_SUITE_MULTIPL_E,
+    QN_SUITE_DS1000
 } qn_suite_kind;
 
 /* Everything is borrowed from the suite. */
@@ -37,6 +38,10 @@ const char *qn__suite_note(const qn_suite *s);  /* what a reader of a score shou
 uint64_t qn__suite_hash(const qn_suite *s);     /* of the file's bytes */
 size_t qn__suite_size(const qn_suite *s);
 const qn_problem *qn__suite_get(const qn_suite *s, size_t i);
+
+/* An answer may run for so many seconds (0: 10). What the sandbox must then allow its programs: of some suites they run the published
+ * solution beside it, so that takes longer and more memory (0: what a sandbox allows anyway). */
+void qn__suite_time(qn_suite *s, double seconds, double *wall_s, size_t *memory);
 
 /* How a language's programs are run in a sandbox: a file's name and a shell command; NULL: unknown language. `needs` is the program
  * that must be there, `check` a command that succeeds in a sandbox exactly where programs can be run. */
