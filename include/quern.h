@@ -656,12 +656,39 @@ typedef struct qn_imatrix_result {
 QN_API qn_status qn_measure_imatrix(qn_engine *e, const int32_t *tokens, size_t n, const qn_imatrix_options *o,
                                     qn_imatrix_result *out, qn_err *err);
 
+/* ---- published suites ------------------------------------------------------------------------------------------- */
+
+/* Suites that are known by name. Valid during the call. */
+typedef struct qn_suite_info {
+    const char *name;    /* "humaneval": qn_eval takes it when the suite is there */
+    const char *title;   /* "HumanEval" */
+    const char *licence, *url;
+    const char *sha256;  /* of the published file, in hex; NULL: none is known, it is checked by reading it */
+    int32_t problems;
+    const char *path;    /* where it is, or would be */
+    bool there;
+} qn_suite_info;
+/* dir: where they lie; NULL: $XDG_DATA_HOME/quern/suites. Looks at nothing but whether files are there. Errors: QN_EIO, QN_ENOMEM. */
+QN_API qn_status qn_suite_list(const char *dir, void (*see)(void *arg, const qn_suite_info *s), void *arg, qn_err *err);
+
+typedef struct qn_suite_fetch_options {
+    const char *dir; /* NULL: as above */
+    bool (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; total 0: not known. False cancels; NULL: none */
+    void *arg;
+} qn_suite_fetch_options;
+/* Get one from where it is published (https), unless it is there already and whole. It appears at *path (free with qn_free) whole and
+ * checked, or not at all, and then what was there stays. This is the only call that gets anything from the network without being given
+ * an address. Errors: QN_EINVAL (no such name), QN_EIO (network, disk), QN_EFORMAT (not what was published), QN_ELIMIT, QN_ECANCELLED,
+ * QN_ENOMEM. */
+QN_API qn_status qn_suite_fetch(const char *name, const qn_suite_fetch_options *o, char **path, qn_err *err);
+
 /* ---- evaluating ------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_eval_mode { QN_EVAL_AUTO, QN_EVAL_COMPLETE, QN_EVAL_CHAT } qn_eval_mode;
 
 typedef struct qn_eval_options {
-    const char *suite;       /* a file: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MultiPL-E, DS-1000 (.jsonl, .json, .gz) */
+    const char *suite;       /* a file: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MBPP+, MultiPL-E, DS-1000 (.jsonl, .json,
+                                .gz); or the name of one that was fetched */
     const char *model;       /* a GGUF, NULL: the embedded model; with an endpoint, the name that it knows */
     const char *endpoint;    /* NULL: in this process; else an OpenAI-compatible server's base address, ".../v1" */
     const char *key;         /* what the endpoint wants as bearer, or NULL */

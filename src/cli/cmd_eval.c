@@ -1,6 +1,7 @@
-/* cmd_eval.c - a suite of programming problems: asked, run in a sandbox, counted. */
+/* cmd_eval.c - a suite of programming problems: asked, run in a sandbox, counted; and got from where it is published. */
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/io.h"
@@ -11,6 +12,8 @@ typedef struct eval_options {
     int32_t samples, limit, max_tokens;
     double temp, top_p, time;
     int mode;
+    bool fetch, list;
+    const char *to;
     cli_probe probe;
     cli_report report;
 } eval_options;
@@ -61,6 +64,101 @@ static int put_report(const char *text)
     return rc;
 }
 
+/* ---- published suites ---- */
+
+static void see_row(void *arg, const qn_suite_info *s)
+{
+    int *rc = arg;
+    if (*rc == CLI_OK)
+        *rc = cli_printf("%-28s %-20s %5d problems  %-30s %s\n", s->name, s->title, (int)s->problems, s->licence, s->there ? s->path : s->url);
+}
+
+static void see_object(void *arg, const qn_suite_info *s)
+{
+    (void)json_array_append_new(arg, json_pack("{s:s, s:s, s:i, s:s, s:s, s:s?, s:s, s:b}", "name", s->name, "title", s->title, "problems", (int)s->problems,
+                                               "licence", s->licence, "url", s->url, "sha256", s->sha256, "path", s->path, "there", (int)s->there));
+}
+
+static int list_suites(const eval_options *o)
+{
+    qn_err err;
+    int rc = CLI_OK;
+    json_t *all = o->report.json ? json_array() : NULL;
+    const qn_status s = all ? qn_suite_list(o->to, see_object, all, &err) : qn_suite_list(o->to, see_row, &rc, &err);
+    char *text = all && s == QN_OK ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    if (s != QN_OK)
+        rc = cli_fail(&err);
+    else if (all)
+        rc = text ? cli_printf("%s\n", text) : cli_fail_text("eval", "not enough memory");
+    free(text);
+    json_decref(all);
+    return rc;
+}
+
+typedef struct fetching {
+    cli_progress bar;
+    char what[64];
+    const char *wanted; /* a name, or "all" */
+    const char *to;
+    int rc;
+    bool over, any;
+} fetching;
+
+static bool on_bytes(void *arg, uint64_t done, uint64_t total)
+{
+    fetching *f = arg;
+    cli_progress_at(&f->bar, f->what, "KiB", (size_t)(done / 1024), (size_t)((total > done ? total : done) / 1024));
+    return !term_interrupted();
+}
+
+static void fetch_one(void *arg, const qn_suite_info *s)
+{
+    fetching *f = arg;
+    char *path = NULL;
+    qn_err err;
+    if (f->over || (strcmp(f->wanted, "all") != 0 && strcmp(f->wanted, s->name) != 0))
+        return;
+    f->any = true;
+    (void)snprintf(f->what, sizeof f->what, "getting %s", s->name);
+    cli_progress_start(&f->bar, true);
+    const qn_status st = qn_suite_fetch(s->name, &(qn_suite_fetch_options){.dir = f->to, .progress = on_bytes, .arg = f}, &path, &err);
+    cli_progress_clear(&f->bar);
+    if (st != QN_OK) { /* of all, the others are tried */
+        f->rc = cli_fail(&err);
+        f->over = st == QN_ECANCELLED;
+    } else if (cli_printf("%s: %d problems of %s, %s, from %s\n%s\n", s->name, (int)s->problems, s->title, s->licence, s->url, path) != CLI_OK) {
+        f->rc = CLI_FAILED;
+        f->over = true;
+    }
+    qn_free(path);
+}
+
+static int fetch_suites(const eval_options *o, const char *name)
+{
+    fetching f = {.wanted = name, .to = o->to, .rc = CLI_OK};
+    qn_err err;
+    term_catch();
+    const qn_status s = qn_suite_list(o->to, fetch_one, &f, &err);
+    term_release();
+    if (s != QN_OK)
+        return cli_fail(&err);
+    return f.any ? f.rc : cli_fail_text(name, "is no suite that is known by name; `quern eval --list` shows those");
+}
+
+/* CLI_GO: it is a suite to be asked. */
+static int about_suites(const cli_command *c, const eval_options *o, const char *name)
+{
+    if (o->list && (o->fetch || name))
+        return cli_usage(c, "--list stands alone");
+    if (o->to && !o->fetch && !o->list)
+        return cli_usage(c, "--to belongs to --fetch");
+    if (o->list)
+        return list_suites(o);
+    if (!name)
+        return cli_usage(c, o->fetch ? "--fetch needs the name of a suite, or all; --list shows them" : "SUITE is missing: a file, or a name that --list shows");
+    return o->fetch ? fetch_suites(o, name) : CLI_GO;
+}
+
 static int eval(const cli_command *c, int argc, char **argv)
 {
     eval_options o = {.top_p = 1};
@@ -68,7 +166,7 @@ static int eval(const cli_command *c, int argc, char **argv)
     char *report = NULL;
     qn_probe_options p;
     int rc = cli_parse(c, argc, argv, &o, operands);
-    if (rc == CLI_GO)
+    if (rc == CLI_GO && (rc = about_suites(c, &o, operands[0])) == CLI_GO)
         rc = cli_report_check(c, &o.report);
     if (rc == CLI_GO && o.samples > 1 && o.temp <= 0)
         return cli_usage(c, "several samples at temperature 0 are one sample printed several times; give --temp");
@@ -111,6 +209,9 @@ static const cli_option options[] = {
     {"--time", NULL, CLI_REAL, "SECONDS", offsetof(eval_options, time), 0.1, 3600, "time that a program may run (default 10)"},
     {"--mode", NULL, CLI_CHOICE, "auto|complete|chat", offsetof(eval_options, mode), 0, 0,
      "ask for a completion or in a chat (default: a chat where the model has a template)"},
+    {"--fetch", NULL, CLI_FLAG, NULL, offsetof(eval_options, fetch), 0, 0, "get SUITE, or all, from where it is published, and end"},
+    {"--to", NULL, CLI_TEXT, "DIR", offsetof(eval_options, to), 0, 0, "where --fetch puts files (default: $XDG_DATA_HOME/quern/suites, where names are looked up)"},
+    {"--list", NULL, CLI_FLAG, NULL, offsetof(eval_options, list), 0, 0, "the suites that are known by name: where they are or come from, and their licences"},
     CLI_REPORT_OPTIONS(eval_options, report),
     CLI_PROBE_OPTIONS(eval_options, probe, "context of a question and its answer (default: the model's, as far as memory holds it)"),
 };
@@ -119,10 +220,10 @@ const cli_command cli_cmd_eval = {
     .name = "eval",
     .usage = "SUITE [MODEL] [--samples N --temp T] [--endpoint URL --model NAME] [--json] [--html FILE]",
     .summary = "Ask a suite of programming problems and run the answers in a sandbox.",
-    .details = "SUITE is a file in its published format: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MBPP+, MultiPL-E or DS-1000 "
+    .details = "SUITE is the name of a suite that was fetched (humaneval, mbpp, ...: --list), or a file in its published format: HumanEval, HumanEval+, HumanEval-infilling, MBPP, MBPP+, MultiPL-E or DS-1000 "
                "(.jsonl or .json, also .gz). Answers are run with bubblewrap: no network, a read-only system, limits on time, memory, "
-               "processes and output; without bubblewrap nothing is run. Ctrl-C ends a run; the same command goes on where it was.",
-    .min_operands = 1,
+               "processes and output; without bubblewrap nothing is run. Nothing is got from the network unless --fetch says so. Ctrl-C ends a run; the same command goes on where it was.",
+    .min_operands = 0,
     .max_operands = 2,
     .options = options,
     .n_options = sizeof options / sizeof *options,

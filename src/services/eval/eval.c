@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "services/eval/eval.h"
 #include "services/eval/sandbox.h"
+#include "services/eval/suite_fetch.h"
 #include "services/eval/suite_plus.h"
 #include "services/probe/machine.h"
 #include "services/probe/open.h"
@@ -370,12 +371,13 @@ void qn_eval_options_init(qn_eval_options *o)
 qn_status qn__eval(const qn_eval_options *o, qn_subject *subject, json_t **out, qn_err *err)
 {
     run r = {.o = o, .subject = subject};
+    char *path = NULL;
     qn_status st;
     if (o->samples < 0 || o->samples > 1000 || o->limit < 0 || o->temperature < 0 || !(o->temperature <= 10))
         return qn__fail(err, QN_EINVAL, "eval", "samples, limit or temperature is out of range");
     if (o->samples > 1 && o->temperature <= 0)
         return qn__fail(err, QN_EINVAL, "eval", "several samples at temperature 0 are one sample printed several times; give --temp");
-    if ((st = qn__suite_open(o->suite, &r.suite, err)) || (st = qn__sandbox_open(&r.box, err)) || (st = check_language(&r, err)) ||
+    if ((st = qn__suite_find(o->suite, &path, err)) || (st = qn__suite_open(path, &r.suite, err)) || (st = qn__sandbox_open(&r.box, err)) || (st = check_language(&r, err)) ||
         (st = qn__ledger_open(o->ledger, &r.ledger, err)))
         goto out;
     qn__suite_time(r.suite, o->time_s, &r.limits.wall_s, &r.limits.memory);
@@ -394,6 +396,7 @@ out:
         qn__ledger_close(r.ledger);
     qn__sandbox_close(r.box);
     qn__suite_close(r.suite);
+    qn_free(path);
     return st;
 }
 

@@ -262,24 +262,19 @@ static qn_status make_problems(qn_suite *s, const char *path, qn_err *err)
     return QN_OK;
 }
 
-qn_status qn__suite_open(const char *path, qn_suite **out, qn_err *err)
+qn_status qn__suite_of(const char *path, const char *bytes, size_t n, qn_suite **out, qn_err *err)
 {
-    char *plain = NULL;
-    size_t n = 0;
+    qn_status st = QN_OK;
     qn_suite *s = qn__calloc(1, sizeof *s);
     if (!s)
         return qn__fail_mem(err, path);
     qn__arena_init(&s->arena, LIMIT);
     s->seconds = 10;
-    qn_status st = qn__read_file(path, LIMIT, &s->text, &n, err);
-    if (!st)
-        s->hash = qn__hash(s->text, n);
-    if (!st && n > 2 && (unsigned char)s->text[0] == 0x1f && (unsigned char)s->text[1] == 0x8b) {
-        if (!(st = inflate_all(path, s->text, n, &plain, &n, err))) {
-            qn_free(s->text);
-            s->text = plain;
-        }
-    }
+    s->hash = qn__hash(bytes, n);
+    if (n > 2 && (unsigned char)bytes[0] == 0x1f && (unsigned char)bytes[1] == 0x8b)
+        st = inflate_all(path, bytes, n, &s->text, &n, err);
+    else if (!(s->text = qn__strndup(bytes, n)))
+        st = qn__fail_mem(err, path);
     if (!st)
         st = parse(s, path, n, err);
     if (!st)
@@ -288,6 +283,17 @@ qn_status qn__suite_open(const char *path, qn_suite **out, qn_err *err)
         qn__suite_close(s);
     else
         *out = s;
+    return st;
+}
+
+qn_status qn__suite_open(const char *path, qn_suite **out, qn_err *err)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    qn_status st = qn__read_file(path, LIMIT, &bytes, &n, err);
+    if (!st)
+        st = qn__suite_of(path, bytes, n, out, err);
+    qn_free(bytes);
     return st;
 }
 

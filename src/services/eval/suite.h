@@ -32,6 +32,8 @@ typedef struct qn_problem {
 typedef struct qn_suite qn_suite;
 /* Errors: QN_EIO, QN_EFORMAT (where names the line), QN_EUNSUPPORTED, QN_ENOMEM. */
 qn_status qn__suite_open(const char *path, qn_suite **out, qn_err *err);
+/* The same of bytes, which stay the caller's; `path` is what errors call them. */
+qn_status qn__suite_of(const char *path, const char *bytes, size_t n, qn_suite **out, qn_err *err);
 void qn__suite_close(qn_suite *s);
 const char *qn__suite_name(const qn_suite *s);  /* "HumanEval" */
 const char *qn__suite_note(const qn_suite *s);  /* what a reader of a score should know */
