@@ -13,6 +13,8 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -365,6 +367,28 @@ static void test_no_place(void **state)
     assert_int_equal(files(), 0);
 }
 
+/* A disk that takes no more, as far as a process can be told so. */
+static void test_full(void **state)
+{
+    (void)state;
+    qn_err err = {0};
+    struct rlimit was, small;
+    answer_with(WHOLE, made, n_made);
+    hold("sanitized-mbpp.json", "of the user");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    small = was;
+    small.rlim_cur = n_made / 2;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const qn_status st = fetch("mbpp-sanitized", &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    assert_int_equal(st, QN_EIO);
+    assert_non_null(strstr(err.where, "sanitized-mbpp.json"));
+    assert_true(holds("sanitized-mbpp.json", "of the user", 11));
+    assert_int_equal(files(), 1);
+    drop("sanitized-mbpp.json");
+}
+
 /* What is known of published files is true of them. */
 static void see(void *arg, const qn_suite_info *s)
 {
@@ -411,6 +435,6 @@ static void test_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole),     cmocka_unit_test(test_zipped),   cmocka_unit_test(test_pages), cmocka_unit_test(test_failures),
-                                       cmocka_unit_test(test_cancelled), cmocka_unit_test(test_no_place), cmocka_unit_test(test_published)};
+                                       cmocka_unit_test(test_cancelled), cmocka_unit_test(test_no_place), cmocka_unit_test(test_full), cmocka_unit_test(test_published)};
     return cmocka_run_group_tests(tests, begin, end);
 }
