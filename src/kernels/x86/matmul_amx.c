@@ -13,6 +13,8 @@
  * q*7 <= 217. Q6_K: the bytes of the 16-bit product. One block is then 8 products and one conversion to float.
  *
  * A call loads the tile configuration and releases it; between calls no tile state exists. */
+#include <stddef.h>
+
 #include "kernels/x86/vec_avx512.h"
 
 enum { TILE_T = 4, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpacked panel serves */
@@ -21,7 +23,7 @@ enum { TILE_T = 4, SPAN = 256, C_TILE = 16 * 16 }; /* SPAN: tokens that one unpa
 #include "kernels/x86/quant_vec.h"
 #include "kernels/x86/tiles.h"
 
-/* What a panel of blocks of 256 becomes before it is multiplied. Two of them and a tile's sums must stay in 48 KB
+/* What a panel of blocks of 256 becomes before it is multiplied. Two of them and two tiles' sums must stay in 48 KB
  * beside the activations, so the panel itself is not kept. */
 typedef struct digits {
     vi lo[64], hi[64], pair[4];
@@ -162,9 +164,77 @@ INLINE void digits_q6_k(rows_at p, digits *q, const bool packed)
     }
 }
 
-/* sums of one tile, both groups -> c[group][digit][token][row] */
-INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t (*c)[2][C_TILE], const bool two,
-                         const bool hi_signed)
+/* What a block's sums are multiplied with, out of its digits, so that it stays in registers. */
+typedef struct scales {
+    vi pair[4];
+    vf d, dmin;
+} scales;
+
+/* Sums of a tile that are to be added up: where those of its first token lie. */
+typedef struct due {
+    const int32_t *sum; /* [group][digit][token][row] */
+    float *acc;
+    const char *d, *s2; /* of the prepared rows, one every `stride` bytes */
+    size_t stride;
+} due;
+
+/* n tokens: acc = fma(d*dx, sum, acc), and with mins acc = fma(-(dmin*dx), msum, acc). What belongs to a token is loaded
+ * once for both groups. */
+INLINE void add_up(due *f, const scales *s, const int n, const bool two, const bool mins)
+{
+    UNROLL
+    for (int t = 0; t < n; t++) {
+        const vf dx = vf_set1(*(const float *)(const void *)f->d);
+        vi x[4];
+        vf r[2];
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            x[j] = broadcast4(f->s2 + 4 * j);
+        UNROLL
+        for (int h = 0; h < 2; h++) {
+            if (h && !two)
+                continue;
+            const int32_t *lo = f->sum + 2 * C_TILE * h;
+            vi v = vi_add(vi_load(lo), vi_sll(vi_load(lo + C_TILE), mins ? 3 : 8));
+            r[h] = vf_fma(vf_mul(s[h].d, dx), vf_from_i(v), vf_load(f->acc + SPAN * VF_N * h));
+            if (mins) {
+                vi m = _mm512_madd_epi16(s[h].pair[0], x[0]);
+                UNROLL
+                for (int j = 1; j < 4; j++)
+                    m = _mm512_dpwssd_epi32(m, s[h].pair[j], x[j]);
+                r[h] = vf_fnma(vf_mul(s[h].dmin, dx), vf_from_i(m), r[h]);
+            }
+        }
+        vf_store(f->acc, r[0]);
+        if (two)
+            vf_store(f->acc + SPAN * VF_N, r[1]);
+        f->sum += 16;
+        f->acc += VF_N;
+        f->d += f->stride;
+        f->s2 += f->stride;
+    }
+}
+
+/* An address computed where it is used: kept, it ends in a vector register, and the way back from there is through the
+ * port that add_up fills. */
+INLINE void *here(const void *p, size_t off)
+{
+    uintptr_t at = (uintptr_t)p;
+    __asm__ volatile("" : "+r"(at));
+    return (void *)(at + off);
+}
+
+/* 64 elements of one digit of group h, from 64*k. */
+INLINE void *digit(const digits *q, int h, bool high, int k)
+{
+    const size_t tile = 16 * sizeof(vi);
+    return here(q, (size_t)h * sizeof *q + (high ? offsetof(digits, hi) : offsetof(digits, lo)) + (size_t)k * tile);
+}
+
+/* One tile, both groups: -> c[group][digit][token][row]. Meanwhile the 16 tokens of the tile before are added up, four
+ * after each quarter of the products: those keep one of the two vector ports busy and wait for none of this. */
+INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t (*c)[2][C_TILE], due *before,
+                         const scales *s, const bool two, const bool mins)
 {
     _tile_zero(0);
     _tile_zero(1);
@@ -175,68 +245,69 @@ INLINE void multiply_256(const digits *q, const char *x, size_t stride, int32_t 
     memory_seen();
     UNROLL
     for (int k = 0; k < 4; k++) {
-        _tile_loadd(4, x + k * 64, stride);
-        _tile_loadd(5, q[0].lo + k * 16, 64);
+        _tile_loadd(4, here(x, (size_t)k * 64), stride);
+        _tile_loadd(5, digit(q, 0, false, k), 64);
         _tile_dpbsud(0, 4, 5);
-        _tile_loadd(6, q[0].hi + k * 16, 64);
-        if (hi_signed)
-            _tile_dpbssd(1, 4, 6);
-        else
+        _tile_loadd(6, digit(q, 0, true, k), 64);
+        if (mins)
             _tile_dpbsud(1, 4, 6);
-        if (!two)
-            continue;
-        _tile_loadd(7, q[1].lo + k * 16, 64);
-        _tile_dpbsud(2, 4, 7);
-        _tile_loadd(5, q[1].hi + k * 16, 64);
-        if (hi_signed)
-            _tile_dpbssd(3, 4, 5);
         else
-            _tile_dpbsud(3, 4, 5);
+            _tile_dpbssd(1, 4, 6);
+        if (two) {
+            _tile_loadd(7, digit(q, 1, false, k), 64);
+            _tile_dpbsud(2, 4, 7);
+            _tile_loadd(5, digit(q, 1, true, k), 64);
+            if (mins)
+                _tile_dpbsud(3, 4, 5);
+            else
+                _tile_dpbssd(3, 4, 5);
+        }
+        memory_seen();
+        if (before)
+            add_up(before, s, 4, two, mins);
     }
-    _tile_stored(0, c[0][0], 64);
-    _tile_stored(1, c[0][1], 64);
+    memory_seen();
+    _tile_stored(0, here(c, 0), 64);
+    _tile_stored(1, here(c, sizeof **c), 64);
     if (two) {
-        _tile_stored(2, c[1][0], 64);
-        _tile_stored(3, c[1][1], 64);
+        _tile_stored(2, here(c, sizeof *c), 64);
+        _tile_stored(3, here(c, sizeof *c + sizeof **c), 64);
     }
     memory_seen();
 }
 
-/* Tokens from `first` to `start + lines`, the tile's own beginning at `start`: acc = fma(d*dx, sum, acc), and with mins
- * acc = fma(-(dmin*dx), msum, acc). What belongs to a token is loaded once for both groups. */
-INLINE void finish_tile_256(amx_walk *w, const digits *q, int block, int first, int start, int lines,
-                            const int32_t (*c)[2][C_TILE], const bool two, const bool mins)
+/* One block of both groups against every token. Each tile but the last has 16 tokens, or there is but one. */
+INLINE void block_256(amx_walk *w, const digits *q, int b, int lines, const bool two, const bool mins)
 {
+    _Alignas(64) int32_t c[2][2][2][C_TILE];
     const size_t stride = w->a->x_stride;
-    const char *x = token(w, first);
-    const char *d = (const char *)(qn__q256_d(x, w->a->k) + block), *s = (const char *)(qn__q256_s2(x, w->a->k) + block * 8);
-    const int32_t *sum = c[0][0] + (first - start) * 16;
-    float *acc = w->acc[0] + first * VF_N;
-    for (int t = first; t < start + lines; t++, d += stride, s += stride, sum += 16, acc += VF_N) {
-        const vf dx = vf_set1(*(const float *)(const void *)d);
+    const int tiles = (w->tokens + lines - 1) / lines;
+    due f = {0};
+    scales s[2];
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        s[h].d = q[h].d;
+        s[h].dmin = q[h].dmin;
         UNROLL
-        for (int h = 0; h < 2; h++) {
-            if (h && !two)
-                continue;
-            const int32_t *lo = sum + 2 * C_TILE * h;
-            float *y = acc + SPAN * VF_N * h;
-            vi v = vi_add(vi_load(lo), vi_sll(vi_load(lo + C_TILE), mins ? 3 : 8));
-            vf r = vf_fma(vf_mul(q[h].d, dx), vf_from_i(v), vf_load(y));
-            if (mins) {
-                vi m = vi_zero();
-                UNROLL
-                for (int j = 0; j < 4; j++)
-                    m = _mm512_dpwssd_epi32(m, q[h].pair[j], broadcast4(s + 4 * j));
-                r = vf_fnma(vf_mul(q[h].dmin, dx), vf_from_i(m), r);
-            }
-            vf_store(y, r);
-        }
+        for (int j = 0; j < 4; j++)
+            s[h].pair[j] = q[h].pair[j];
     }
+    for (int i = 0; i < tiles; i++) {
+        const int start = tile_start(w, i, lines), skip = i * lines - start; /* tokens that were in the tile before */
+        const char *x = token(w, start), *first = token(w, start + skip);
+        if (i == 0)
+            multiply_256(q, x + (size_t)b * 256, stride, c[0], NULL, s, two, mins);
+        else
+            multiply_256(q, x + (size_t)b * 256, stride, c[i % 2], &f, s, two, mins);
+        f = (due){c[i % 2][0][0] + skip * 16, w->acc[0] + (start + skip) * VF_N, (const char *)(qn__q256_d(first, w->a->k) + b),
+                  (const char *)(qn__q256_s2(first, w->a->k) + b * 8), stride};
+    }
+    for (int t = (tiles - 1) * lines; t < w->tokens; t++)
+        add_up(&f, s, 1, two, mins);
 }
 
 INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const bool mins, const bool packed)
 {
-    _Alignas(64) int32_t c[2][2][C_TILE];
     digits q[2];
     amx_walk w;
     int lines = a->tokens < 16 ? a->tokens : 16;
@@ -244,26 +315,17 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
             walk_begin(&w, a, g, t0, packed);
-            int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
-            if (n_lines != lines)
-                configure(lines = n_lines, 64, 4, 1);
+            if (w.tokens < lines)
+                configure(lines = w.tokens, 64, 4, 1);
             for (int b = 0; b < a->k / 256; b++) {
                 for (int h = 0; h < w.n_groups; h++) {
                     take(w.p[h], &q[h], packed);
                     walk_on(&w, h, bytes, packed);
                 }
-                for (int i = 0; i < tiles; i++) {
-                    const int start = tile_start(&w, i, lines);
-                    const char *x = token(&w, start) + (size_t)b * 256;
-                    const int32_t (*sums)[2][C_TILE] = (const int32_t (*)[2][C_TILE])c;
-                    if (w.n_groups == 2) {
-                        multiply_256(q, x, a->x_stride, c, true, !mins);
-                        finish_tile_256(&w, q, b, i * lines, start, lines, sums, true, mins);
-                    } else {
-                        multiply_256(q, x, a->x_stride, c, false, !mins);
-                        finish_tile_256(&w, q, b, i * lines, start, lines, sums, false, mins);
-                    }
-                }
+                if (w.n_groups == 2)
+                    block_256(&w, q, b, lines, true, mins);
+                else
+                    block_256(&w, q, b, lines, false, mins);
             }
             walk_end(&w);
         }
