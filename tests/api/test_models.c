@@ -166,6 +166,23 @@ static void not_enough_memory(void **state)
     api_models_close(&m);
 }
 
+static void stopped_while_waiting(void **state)
+{
+    api_models m;
+    holder h;
+    (void)state;
+    open_models(&m, 1, 600);
+    OK(api_model_hold(&m, &m.list[0], &err));
+    h = (holder){.m = &m, .one = &m.list[1]};
+    assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
+    (void)usleep(50000);
+    api_models_stop(&m);
+    (void)pthread_join(h.thread, NULL); /* at once, not in ten minutes */
+    assert_int_equal(h.st, QN_EBUSY);
+    api_model_release(&m, &m.list[0]);
+    api_models_close(&m);
+}
+
 /* ---- through HTTP ---- */
 
 static qn_server *server;
@@ -275,13 +292,18 @@ static void files_vanish(void **state)
     copy(paths[2], SIZE_MAX);
 }
 
+#ifdef QN_SANITIZED /* many times slower */
+#define LONG "200"
+#else
+#define LONG "1500"
+#endif
 static atomic_int streaming;
 
 /* A long answer of the first; the body when it is over. */
 static void *long_answer(void *arg)
 {
     atomic_fetch_add(&streaming, 1);
-    const int status = ask("/v1/completions", "{\"model\":\"alpha\",\"prompt\":\"def f\",\"max_tokens\":1500,\"ignore_eos\":true,\"temperature\":1,\"seed\":3}", arg);
+    const int status = ask("/v1/completions", "{\"model\":\"alpha\",\"prompt\":\"def f\",\"max_tokens\":" LONG ",\"ignore_eos\":true,\"temperature\":1,\"seed\":3}", arg);
     atomic_fetch_sub(&streaming, 1);
     return status == 200 ? arg : NULL;
 }
@@ -313,11 +335,45 @@ static void at_work_is_not_ended(void **state)
     works("beta"); /* waits for it */
     (void)pthread_join(thread, &ok);
     assert_non_null(ok);
-    assert_non_null(strstr(b.data, "\"completion_tokens\":1500"));
+    assert_non_null(strstr(b.data, "\"completion_tokens\":" LONG));
     assert_true(meanwhile);
     qn__buf_free(&b);
     for (int k = 0; k < 6; k++)
         works(names[k % MODELS]);
+    qn_server_close(server);
+}
+
+/* Who only looks does not wait for loads, and sees nothing of a model that is on its way in or out. */
+static void *look(void *arg)
+{
+    static const char *const at[] = {"/api/tags", "/v1/models", "/api/ps", "/v1/models/beta", "/metrics", "/health"};
+    for (size_t i = 0; !atomic_load((atomic_bool *)arg); i++) {
+        qn_buf b;
+        const int status = ask(at[i % (sizeof at / sizeof *at)], NULL, &b);
+        qn__buf_free(&b);
+        if (status != 200 && status != 503) /* 503: /health while the first is being loaded */
+            return arg;
+    }
+    return NULL;
+}
+
+static void looked_at_meanwhile(void **state)
+{
+    enum { LOOKERS = 3, ROUNDS = 12 };
+    pthread_t thread[LOOKERS];
+    atomic_bool over = false;
+    void *bad;
+    (void)state;
+    serve(1, false); /* memory for one at a time */
+    for (int i = 0; i < LOOKERS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, look, &over), 0);
+    for (int k = 0; k < ROUNDS; k++)
+        works(names[k % MODELS]);
+    atomic_store(&over, true);
+    for (int i = 0; i < LOOKERS; i++) {
+        (void)pthread_join(thread[i], &bad);
+        assert_null(bad);
+    }
     qn_server_close(server);
 }
 
@@ -327,7 +383,7 @@ static void planted(void **state)
     qn_buf b;
     serve(0, false);
     assert_int_equal(ask("/v1/completions", "{\"model\":\"alpha\",\"prompt\":\"x\",\"max_tokens\":15,\"temperature\":0,\"ignore_eos\":true}", &b), 200);
-    assert_null(strstr(b.data, "\"completion_tokens\":1500")); /* a shorter answer is seen */
+    assert_null(strstr(b.data, "\"completion_tokens\":" LONG)); /* a shorter answer is seen */
     qn__buf_free(&b);
     qn_server_close(server);
 }
@@ -336,7 +392,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_at_once),  cmocka_unit_test(not_enough_memory),    cmocka_unit_test(unknown_names),
-        cmocka_unit_test(files_vanish), cmocka_unit_test(at_work_is_not_ended), cmocka_unit_test(planted),
+        cmocka_unit_test(files_vanish), cmocka_unit_test(at_work_is_not_ended), cmocka_unit_test(looked_at_meanwhile),
+        cmocka_unit_test(stopped_while_waiting),
+        cmocka_unit_test(planted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -69,24 +69,55 @@ qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *
     return st;
 }
 
-static void unload(api_model *m)
+/* What a model has while it is loaded. It comes and goes under the lock, at once: those who only look read it whatever the state. */
+typedef struct parts {
+    qn_model *model;
+    qn_engine *engine;
+    qn_scheduler *scheduler;
+    json_t *report;
+    qn_model_info info;
+    qn_engine_info engine_info;
+} parts;
+
+/* Under lock. */
+static parts take_parts(api_model *m)
 {
-    api_forms_drop(m);
-    qn_scheduler_close(m->scheduler);
-    qn_engine_close(m->engine);
-    qn_model_close(m->model);
-    json_decref(m->report);
+    const parts p = {.model = m->model, .engine = m->engine, .scheduler = m->scheduler, .report = m->report};
     m->report = NULL;
     m->scheduler = NULL;
     m->engine = NULL;
     m->model = NULL;
+    return p;
+}
+
+/* Under lock, which is let go meanwhile: nobody touches it, it is LOADING or the end has come. */
+static void unload(api_models *all, api_model *m)
+{
+    const parts p = take_parts(m);
+    qn__unlock(&all->lock);
+    api_forms_drop(m);
+    qn_scheduler_close(p.scheduler);
+    qn_engine_close(p.engine);
+    qn_model_close(p.model);
+    json_decref(p.report);
     m->cache = (qn_cache_stats){0};
+    qn__lock(&all->lock);
+}
+
+void api_models_stop(api_models *m)
+{
+    qn__lock(&m->lock);
+    m->closing = true;
+    qn__cond_broadcast(&m->changed);
+    qn__unlock(&m->lock);
 }
 
 void api_models_close(api_models *m)
 {
     for (size_t i = 0; i < m->n; i++) {
-        unload(&m->list[i]);
+        qn__lock(&m->lock);
+        unload(m, &m->list[i]);
+        qn__unlock(&m->lock);
         qn__lock_destroy(&m->list[i].forms_lock);
         qn__lock_destroy(&m->list[i].cache_lock);
         qn_free(m->list[i].name);
@@ -146,9 +177,7 @@ static bool make_room(api_models *m, uint64_t need, uint64_t own)
         if (!v)
             return false;
         v->state = API_MODEL_LOADING; /* nobody touches it meanwhile */
-        qn__unlock(&m->lock);
-        unload(v);
-        qn__lock(&m->lock);
+        unload(m, v);
         v->state = API_MODEL_IDLE;
         m->memory_used -= v->memory;
         qn__cond_broadcast(&m->changed);
@@ -163,47 +192,48 @@ static int32_t special(const json_t *report, const char *name)
     return json_is_integer(id) ? (int32_t)json_integer_value(id) : -1;
 }
 
-static void read_report(api_model *m)
-{
-    char *text = NULL;
-    if (qn_model_report(m->model, false, &text, NULL) == QN_OK)
-        m->report = json_loads(text, 0, NULL);
-    qn_free(text);
-    m->fim_pre = special(m->report, "fim_pre");
-    m->fim_suf = special(m->report, "fim_suf");
-    m->fim_mid = special(m->report, "fim_mid");
-}
-
 /* Without the lock: `m` is this thread's while it is LOADING. */
-static qn_status load(const api_models *all, api_model *m, qn_err *err)
+static qn_status load(const api_models *all, const api_model *m, parts *out, qn_err *err)
 {
-    const double t = qn__now();
-    qn_model *model = NULL;
-    qn_engine *engine = NULL;
-    qn_scheduler *scheduler = NULL;
+    parts p = {0};
     qn_engine_options o = all->o.engine;
+    char *text = NULL;
     if (m != all->list)
         o.draft_model = NULL; /* another vocabulary, most likely */
-    qn_status st = qn_model_open(m->path, QN_OPEN_FULL, &model, err);
+    qn_status st = qn_model_open(m->path, QN_OPEN_FULL, &p.model, err);
     if (!st)
-        st = qn_engine_open(model, &o, &engine, err);
+        st = qn_engine_open(p.model, &o, &p.engine, err);
     if (!st)
-        st = qn_scheduler_open(engine, &all->o.scheduler, &scheduler, err);
+        st = qn_scheduler_open(p.engine, &all->o.scheduler, &p.scheduler, err);
     if (st) {
-        qn_engine_close(engine);
-        qn_model_close(model);
+        qn_engine_close(p.engine);
+        qn_model_close(p.model);
         return st;
     }
-    m->model = model;
-    m->engine = engine;
-    m->scheduler = scheduler;
-    qn_model_get_info(model, &m->info);
-    qn_engine_get_info(engine, &m->engine_info);
-    const uint64_t weights = m->engine_info.packed_bytes > m->file_bytes ? m->engine_info.packed_bytes : m->file_bytes;
-    m->memory = weights + m->engine_info.kv_bytes_per_token * (uint64_t)m->engine_info.n_ctx;
-    read_report(m);
-    m->load_s = qn__now() - t;
+    qn_model_get_info(p.model, &p.info);
+    qn_engine_get_info(p.engine, &p.engine_info);
+    if (qn_model_report(p.model, false, &text, NULL) == QN_OK)
+        p.report = json_loads(text, 0, NULL);
+    qn_free(text);
+    *out = p;
     return QN_OK;
+}
+
+/* Under lock: it has them now. */
+static void give_parts(api_model *m, const parts *p)
+{
+    m->model = p->model;
+    m->engine = p->engine;
+    m->scheduler = p->scheduler;
+    m->report = p->report;
+    m->info = p->info;
+    m->engine_info = p->engine_info;
+    const uint64_t weights = p->engine_info.packed_bytes > m->file_bytes ? p->engine_info.packed_bytes : m->file_bytes;
+    m->memory = weights + p->engine_info.kv_bytes_per_token * (uint64_t)p->engine_info.n_ctx;
+    m->fim_pre = special(p->report, "fim_pre");
+    m->fim_suf = special(p->report, "fim_suf");
+    m->fim_mid = special(p->report, "fim_mid");
+    m->loads++;
 }
 
 /* Under lock: wait until something changed. False when it took too long. */
@@ -231,17 +261,18 @@ qn_status api_model_hold(api_models *m, api_model *one, qn_err *err)
             one->state = API_MODEL_LOADING;
             m->memory_used += need_of(one);
             const uint64_t guessed = need_of(one);
+            parts p;
             qn__unlock(&m->lock);
-            st = load(m, one, err);
+            st = load(m, one, &p, err);
             qn__lock(&m->lock);
             m->memory_used -= guessed;
-            m->memory_used += st ? 0 : one->memory;
-            one->loads += !st;
+            if (!st) {
+                give_parts(one, &p);
+                m->memory_used += one->memory;
+            }
             bool fits = st || make_room(m, 0, one->memory);
             if (!fits) { /* it needs more than was guessed, and the others are at work: now that is known, it waits */
-                qn__unlock(&m->lock);
-                unload(one);
-                qn__lock(&m->lock);
+                unload(m, one);
                 m->memory_used -= one->memory;
             }
             one->state = st || !fits ? API_MODEL_IDLE : API_MODEL_READY;

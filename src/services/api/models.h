@@ -25,8 +25,7 @@ typedef struct api_model {
     int users;
     uint64_t last_used; /* count of uses of all */
     uint64_t loads;
-    double load_s;
-    /* READY: */
+    /* READY; read by holders, and by others under lock: */
     qn_model *model;
     qn_engine *engine;
     qn_scheduler *scheduler;
@@ -62,6 +61,8 @@ typedef struct api_models {
 } api_models;
 
 qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *err);
+/* Nothing is loaded any more: those who wait for it are refused. */
+void api_models_stop(api_models *m);
 void api_models_close(api_models *m);
 /* The model of that name; NULL when none is. With one model every name means it. NULL name: the default. */
 api_model *api_model_find(api_models *m, const char *name);

@@ -176,6 +176,7 @@ void qn_server_wait(qn_server *s)
     while (!http_server_is_quiet(s->api.http) && qn__now() < until)
         if (http_bell_wait(s->api.bell, 0.05))
             break; /* asked a second time */
+    api_models_stop(&s->api.models);
     http_server_drain(s->api.http);
 }
 
@@ -184,6 +185,7 @@ void qn_server_close(qn_server *s)
     if (!s)
         return;
     api_server *a = &s->api;
+    api_models_stop(&a->models);
     http_server_close(a->http);
     api_models_close(&a->models);
     api_replay_close(&a->replay);

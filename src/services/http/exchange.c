@@ -230,7 +230,7 @@ static void give_up(http_exchange *x)
     if (x->on_gone)
         x->on_gone(x->gone_arg);
     x->on_gone = NULL;
-    if (x->answered || x->s->draining)
+    if (x->answered || atomic_load(&x->s->draining))
         wake(x);
 }
 
@@ -380,17 +380,20 @@ enum MHD_Result http__exchange_queue(http_exchange *x)
             atomic_fetch_sub(&x->refs, 1); /* never the last: the caller holds one */
     }
     struct MHD_Response *r = x->response;
-    if (r && x->c) {
+    struct MHD_Connection *c = x->c;
+    const unsigned status = (unsigned)x->status;
+    if (r && c) {
         if (x->type)
             (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, x->type);
         for (http_pair *p = x->answer_headers; p; p = p->next)
             (void)MHD_add_response_header(r, p->name, p->value);
-        if (x->s->draining)
+        if (atomic_load(&x->s->draining))
             (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
-        rc = MHD_queue_response(x->c, (unsigned)x->status, r);
     }
     x->response = NULL;
     qn__unlock(&x->lock);
+    if (r && c) /* takes the response's lock, under which read_out takes ours */
+        rc = MHD_queue_response(c, status, r);
     if (r)
         MHD_destroy_response(r);
     return rc;

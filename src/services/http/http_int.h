@@ -1,7 +1,7 @@
 /* http_int.h - what the files of this room share. See server.h.
  *
  * Locks, in the order in which they may be taken: exchange.rest_lock, exchange.lock, server.lock. libmicrohttpd's own come
- * after the exchange's. */
+ * after the exchange's, but for a response's, which is before it: read_out is called under it. */
 #ifndef QN_SERVICES_HTTP_INT_H
 #define QN_SERVICES_HTTP_INT_H
 
@@ -93,7 +93,8 @@ struct http_server {
     qn_thread *workers[HTTP_WORKERS], *watcher;
     http_task *tasks, **tasks_end;
     int waiting, busy; /* requests in `tasks`; workers at work */
-    bool quit, draining;
+    bool quit;
+    atomic_bool draining; /* read under an exchange's lock, too */
     http_conn *conns;
     uint64_t next_conn, next_exchange;
     int n_conns, n_exchanges;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -40,13 +41,17 @@ static void set_phase(http_exchange *x, http_phase phase)
     qn__unlock(&s->lock);
 }
 
-/* Nothing happens on this connection until it is resumed by wake(). */
-static void suspend(http_exchange *x, struct MHD_Connection *c)
+/* Nothing happens on this connection until it is resumed by wake(). False: it was answered just now. */
+static bool suspend(http_exchange *x, struct MHD_Connection *c)
 {
     qn__lock(&x->lock);
-    x->suspended = true;
-    MHD_suspend_connection(c);
+    const bool waits = !x->answered;
+    if (waits) {
+        x->suspended = true;
+        MHD_suspend_connection(c);
+    }
     qn__unlock(&x->lock);
+    return waits;
 }
 
 /* The request is here whole. */
@@ -71,7 +76,8 @@ static enum MHD_Result dispatch(http_exchange *x, struct MHD_Connection *c)
             return http__exchange_queue(x);
     }
     set_phase(x, HTTP_ANSWER);
-    suspend(x, c);
+    if (!suspend(x, c))
+        return http__exchange_queue(x);
     if (!x->quick) {
         http_hold(x);
         if (!http__work(s, &x->task, handle, x, true)) {
@@ -376,8 +382,8 @@ qn_status http_server_open(const http_options *o, http_server **out, qn_err *err
     return st;
 }
 
-/* Under lock, which is let go in between: give up what is being answered. */
-static void cut_off(http_server *s)
+/* Under lock, which is let go in between: give up what is being answered; hard: with its connection. */
+static void cut_off(http_server *s, bool hard)
 {
     enum { SOME = 64 };
     http_exchange *some[SOME];
@@ -389,7 +395,7 @@ static void cut_off(http_server *s)
             if (!c->x || (from && c->id >= from))
                 continue;
             from = c->id;
-            if (c->phase != HTTP_ANSWER)
+            if (hard || c->phase != HTTP_ANSWER)
                 (void)shutdown(c->fd, SHUT_RDWR);
             http_hold(some[n++] = c->x);
         }
@@ -407,30 +413,39 @@ void http_server_quiesce(http_server *s)
     for (size_t i = 0; i < s->n_daemons; i++)
         if (s->quiesced[i] < 0)
             s->quiesced[i] = MHD_quiesce_daemon(s->daemons[i]);
-    qn__lock(&s->lock);
-    s->draining = true;
-    qn__unlock(&s->lock);
+    atomic_store(&s->draining, true);
+}
+
+/* Under lock. */
+static bool is_quiet(const http_server *s)
+{
+    return !s->n_exchanges && !s->tasks && !s->busy;
 }
 
 bool http_server_is_quiet(http_server *s)
 {
     qn__lock(&s->lock);
-    const bool quiet = !s->n_exchanges && !s->tasks && !s->busy;
+    const bool quiet = is_quiet(s);
     qn__unlock(&s->lock);
     return quiet;
+}
+
+/* Give up what is answered, until nothing is or the time has come. */
+static void quieten(http_server *s, bool hard, double until)
+{
+    qn__lock(&s->lock);
+    while (!is_quiet(s) && qn__now() < until) {
+        cut_off(s, hard);
+        (void)qn__cond_wait_until(&s->quiet, &s->lock, qn__now() + 0.05);
+    }
+    qn__unlock(&s->lock);
 }
 
 void http_server_drain(http_server *s)
 {
     enum { PATIENCE = 5 };
-    const double last = qn__now() + PATIENCE;
     http_server_quiesce(s);
-    qn__lock(&s->lock);
-    while ((s->n_exchanges || s->tasks || s->busy) && qn__now() < last) {
-        cut_off(s);
-        (void)qn__cond_wait_until(&s->quiet, &s->lock, qn__now() + 0.05);
-    }
-    qn__unlock(&s->lock);
+    quieten(s, false, qn__now() + PATIENCE);
 }
 
 void http_server_close(http_server *s)
@@ -438,6 +453,7 @@ void http_server_close(http_server *s)
     if (!s)
         return;
     http_server_drain(s);
+    quieten(s, true, INFINITY); /* a step or a load may take longer than patience lasts, and who answers then needs the server */
     http__workers_stop(s);
     http__watch_stop(s);
     for (size_t i = 0; i < s->n_daemons; i++) {

@@ -63,7 +63,8 @@ bool http_server_is_quiet(http_server *s);
 void http_server_drain(http_server *s);
 /* Can only this machine reach it? The socket's address counts if there is one. */
 bool http_is_local(const char *host, int fd);
-/* Closes what is open; joins the threads. */
+/* Closes what is open; joins the threads. Waits until nobody holds an exchange: what answers them must end when they are given
+ * up. */
 void http_server_close(http_server *s);
 typedef struct http_task {
     struct http_task *next;
