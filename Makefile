@@ -54,7 +54,7 @@ CPPFLAGS_ALL := -Iinclude -Isrc -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   := -std=c11 $(OPT) -g $(BASELINE) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread \
                 $(WARN) $(SANFLAGS) $(CFLAGS)
 LDFLAGS_ALL  := $(SANFLAGS) -pthread $(LDFLAGS)
-LIBS         := $(PKG_LIBS) -lm
+LIBS         := $(PKG_LIBS) -lm -ldl
 
 FLOORS   := base formats kernels kernels/ref text text/toolcall model engine services services/http services/api services/store services/eval services/probe services/ledger
 LIB_SRC  := $(wildcard $(FLOORS:%=src/%/*.c))

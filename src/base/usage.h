@@ -40,7 +40,7 @@ double qn__time_stolen(const char *root);
 /* The hottest zone, degrees Celsius; NaN when not said. */
 double qn__cpu_heat(const char *root);
 
-/* Joules that the processor's packages have used since some moment; wraps: the difference of two readings is taken with the second.
+/* Joules that the processor's packages have used (RAPL; of GPUs: nvml.h) since some moment; wraps: the difference of two readings is taken with the second.
  * False: *why says why not (a static sentence). */
 typedef struct qn_energy {
     int n;

@@ -10,6 +10,26 @@ want "the page is not ended" grep -q '^</html>' "$T/a.html"
 want "no Markdown" grep -q '^# Inspection of embedded' "$T/a.md"
 planted want "no such thing" grep -q 'nothing like it' "$T/a.md"
 run inspect --ctx 256 -n 16 -r 1 --no-depths --ledger "$L" --json; want_rc 0; no_err; want_out '"kind": "inspect"'; want_out '"gaps_ns"'
+# energy of GPUs: by a library that stands in for that of their driver
+QUERN_NVML= && export QUERN_NVML
+run inspect --ctx 256 -n 16 -r 1 --no-depths --ledger "$L" --json; want_rc 0; want_out '"figure": "energy of GPUs \(NVML\)"'
+if command -v cc >/dev/null 2>&1; then
+  cat >"$T/nvml.c" <<'E'
+static unsigned long long used;
+int nvmlInit_v2(void) { return 0; }
+int nvmlShutdown(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned *n) { *n = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **p) { (void)i; *p = &used; return 0; }
+int nvmlDeviceGetTotalEnergyConsumption(void *p, unsigned long long *e) { (void)p; *e = used += 4000; return 0; }
+E
+  cc -shared -fPIC -o "$T/nvml.so" "$T/nvml.c" && QUERN_NVML=$T/nvml.so
+  run inspect --ctx 256 -n 16 -r 1 --no-depths --ledger "$L" --json; want_rc 0; want_out '"source": "NVML"'; want_out '"what": "2 GPUs, '
+  planted want_out 'energy of GPUs \(NVML\)'
+  run inspect --ctx 256 -n 16 -r 1 --no-depths --ledger "$L"; want_rc 0; want_out '^Energy by NVML: [0-9.e+]+ J per token \(2 GPUs'
+else
+  echo "skipped: cc is not there: no library to stand in for NVML"
+fi
+QUERN_NVML=
 run inspect --ctx 256 -p 250 --ledger "$L"; want_rc 1; want_sentence; want_err 250; want_err 256
 run inspect --depths 3 --no-depths; want_rc 2; want_sentence
 run inspect --html "$T/x" --markdown "$T/x"; want_rc 2; want_sentence; want_err 'same file'

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/nvml.h"
 #include "services/probe/inspect.h"
 #include "services/probe/stats.h"
 
@@ -39,8 +40,12 @@ typedef struct looking {
     opening open;
     size_t done, total;
     double *rates, *prefills; /* of warm runs */
-    double overhead, joules, energy_tokens;
-    const char *no_energy;
+    double overhead;
+    struct metered { /* energy of all runs, by who counted it */
+        double joules, tokens;
+        const char *why_not;
+    } packages, gpus;
+    qn_nvml *nvml; /* NULL: no GPU tells its energy */
 } looking;
 
 /* Token i of a text: any id, the same every time. */
@@ -165,6 +170,35 @@ static json_t *run_json(const qn_pace_run *r, const qn_pace *p)
     return j;
 }
 
+typedef struct counted {
+    bool packages, gpus;
+    qn_energy rapl;
+    qn_nvml_energy nvml;
+} counted;
+
+static counted count_energy(looking *l)
+{
+    counted c = {0};
+    c.packages = qn__energy_read("", &c.rapl, &l->packages.why_not);
+    c.gpus = l->nvml && qn__nvml_read(l->nvml, &c.nvml);
+    if (l->nvml && !c.gpus)
+        l->gpus.why_not = "the GPUs no longer told it";
+    return c;
+}
+
+static void add_energy(looking *l, const counted *before, double tokens)
+{
+    const counted after = count_energy(l);
+    if (before->packages && after.packages) {
+        l->packages.joules += qn__energy_between(&before->rapl, &after.rapl);
+        l->packages.tokens += tokens;
+    }
+    if (before->gpus && after.gpus) {
+        l->gpus.joules += qn__nvml_between(l->nvml, &before->nvml, &after.nvml);
+        l->gpus.tokens += tokens;
+    }
+}
+
 /* One run into the ledger, and (unless NULL) its JSON to *out; *r is the caller's. */
 static qn_status pace(looking *l, const char *item, int seq, uint64_t text, uint64_t beside, qn_pace_run *r, json_t **out, qn_err *err)
 {
@@ -172,19 +206,14 @@ static qn_status pace(looking *l, const char *item, int seq, uint64_t text, uint
     qn_pace_options o = {.tokens = mine, .n_tokens = (size_t)l->o.n_prompt, .n_generate = l->o.n_generate, .beside = other,
                          .n_beside = (size_t)l->o.n_prompt, .keep_on = tick, .arg = l};
     qn_pace p = {0};
-    qn_energy before, after;
-    const char *why;
-    const bool energy = qn__energy_read("", &before, &why);
+    const counted before = count_energy(l);
     qn_status st = mine && (other || !beside) ? qn__pace_run(l->scheduler, &o, r, err) : qn__fail_mem(err, "prompt");
     if (!st && r->n_gaps == 0)
         st = qn__fail(err, QN_EINVAL, "inspect", "the model ended its answer at once: give --tokens 2 or more");
     if (!st)
         st = qn__pace_of(r->gaps, r->n_gaps, QN_INSPECT_K, &p, err);
-    if (!st && energy && qn__energy_read("", &after, &why)) {
-        l->joules += qn__energy_between(&before, &after);
-        l->energy_tokens += r->timings.generated_tokens;
-    }
-    l->no_energy = energy ? NULL : why;
+    if (!st)
+        add_energy(l, &before, r->timings.generated_tokens);
     json_t *j = st ? NULL : run_json(r, &p);
     if (!st && out)
         *out = json_incref(j);
@@ -387,13 +416,27 @@ static void limits(looking *l)
     (void)json_object_set_new(l->x->report, "limits", json_pack("{s:o, s:o}", "decode", decode, "prefill", prefill));
 }
 
+/* What one counter saw, among the sources or among what cannot be told. Sources are not added up: who counts what differs. */
+static void put_source(looking *l, json_t *sources, const char *source, const char *figure, const char *what, const struct metered *m)
+{
+    if (m->tokens > 0)
+        (void)json_array_append_new(sources, json_pack("{s:s, s:s, s:f, s:f}", "source", source, "what", what, "joules", m->joules, "joules_per_token",
+                                                       m->joules / m->tokens));
+    else
+        qn__inspect_cannot(l->x, figure, m->why_not ? m->why_not : "nothing was generated");
+}
+
 static void energy(looking *l)
 {
-    if (l->no_energy || l->energy_tokens <= 0)
-        qn__inspect_cannot(l->x, "energy", l->no_energy ? l->no_energy : "nothing was generated");
-    else
-        (void)json_object_set_new(l->x->report, "energy", json_pack("{s:f, s:f, s:s}", "joules", l->joules, "joules_per_token", l->joules / l->energy_tokens,
-                                                                    "what", "processor packages, all runs with their prefill"));
+    char gpus[96] = "";
+    json_t *sources = json_array();
+    if (l->nvml)
+        (void)snprintf(gpus, sizeof gpus, "%d GPU%s, whoever used them; this program does not", qn__nvml_devices(l->nvml), qn__nvml_devices(l->nvml) == 1 ? "" : "s");
+    put_source(l, sources, "RAPL", "energy of the processor (RAPL)", "processor packages", &l->packages);
+    put_source(l, sources, "NVML", "energy of GPUs (NVML)", gpus, &l->gpus);
+    if (json_array_size(sources) > 0)
+        (void)json_object_set_new(l->x->report, "energy", json_pack("{s:O, s:s}", "sources", sources, "over", "all runs with their prefill"));
+    json_decref(sources);
     if (qn__cpu_clock("") <= 0)
         qn__inspect_cannot(l->x, "frequency drops", "this machine does not tell its clock (/sys/devices/system/cpu/cpu0/cpufreq)");
     if (qn__cpu_throttled("") < 0)
@@ -442,6 +485,7 @@ qn_status qn__inspect_local(qn_inspection *x, qn_err *err)
 {
     looking l = {.x = x, .o = *x->o, .path = x->o->probe.model};
     const double load = qn__cpu_load(); /* before we are one of them */
+    l.nvml = qn__nvml_open(&l.gpus.why_not);
     if (l.path && strcmp(l.path, "embedded") == 0)
         l.path = NULL;
     qn_status st = plan(&l, err);
@@ -466,6 +510,7 @@ qn_status qn__inspect_local(qn_inspection *x, qn_err *err)
                                                                  l.o.n_prompt, "generated_tokens", l.o.n_generate));
     }
     close_all(&l);
+    qn__nvml_close(l.nvml);
     qn_free(l.rates);
     qn_free(l.prefills);
     return st;

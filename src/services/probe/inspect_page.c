@@ -297,8 +297,13 @@ static void put_limits(qn_page *p, const json_t *r)
                                                          "again when the machine is at rest.");
         qn__page_note(p, "The limits were measured in this run, by loops that do nothing else on the same threads.");
     }
-    if (json_object_get(r, "energy"))
-        qn__page_text(p, "Energy: %.3g J per token (%s).", qn__page_num(r, "energy.joules_per_token"), qn__page_str(r, "energy.what"));
+    const json_t *energy = json_object_get(r, "energy"), *sources = json_object_get(energy, "sources"), *s;
+    size_t i;
+    json_array_foreach(sources, i, s)
+        qn__page_text(p, "Energy by %s: %.3g J per token (%s; %s).", qn__page_str(s, "source"), qn__page_num(s, "joules_per_token"), qn__page_str(s, "what"),
+                      qn__page_str(energy, "over"));
+    if (energy && !sources) /* of reports from before there was more than one source */
+        qn__page_text(p, "Energy: %.3g J per token (%s).", qn__page_num(energy, "joules_per_token"), qn__page_str(energy, "what"));
 }
 
 /* ---- a server ---- */
