@@ -68,9 +68,11 @@ static int tear_down(void **state)
 
 /* ---- holding ---- */
 
+static double patience_s;
+
 static void open_models(api_models *m, uint64_t memory, double wait_s)
 {
-    api_models_options o = {.paths = list, .n_paths = MODELS, .memory = memory, .wait_s = wait_s};
+    api_models_options o = {.paths = list, .n_paths = MODELS, .memory = memory, .wait_s = wait_s, .patience_s = patience_s};
     qn_engine_options_init(&o.engine);
     o.engine.n_threads = 1;
     OK(api_models_open(&o, m, &err));
@@ -86,7 +88,7 @@ typedef struct holder {
 static void *hold(void *arg)
 {
     holder *h = arg;
-    h->st = api_model_hold(h->m, h->one, NULL);
+    h->st = api_model_hold(h->m, h->one, NULL, NULL);
     return NULL;
 }
 
@@ -122,30 +124,30 @@ static void not_enough_memory(void **state)
     qn_err why = {0};
     (void)state;
     open_models(&m, 0, 0);
-    OK(api_model_hold(&m, &m.list[0], &err));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
     const uint64_t one = m.list[0].memory, budget = one + one / 2;
     api_model_release(&m, &m.list[0]);
     api_models_close(&m);
     assert_true(one > 0);
 
     open_models(&m, budget, 0.3);
-    OK(api_model_hold(&m, &m.list[0], &err));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
     for (int i = 1; i < MODELS; i++) { /* also when it was never loaded, and what it needs not known */
-        assert_int_equal(api_model_hold(&m, &m.list[i], &why), QN_EBUSY);
+        assert_int_equal(api_model_hold(&m, &m.list[i], NULL, &why), QN_EBUSY);
         assert_non_null(strstr(why.what, "no memory"));
         assert_int_equal(m.list[0].state, API_MODEL_READY);
         assert_true(m.memory_used <= budget);
     }
     api_model_release(&m, &m.list[0]);
     for (int k = 1; k < 7; k++) {
-        OK(api_model_hold(&m, &m.list[k % MODELS], &err));
+        OK(api_model_hold(&m, &m.list[k % MODELS], NULL, &err));
         assert_true(m.memory_used <= budget);
         api_model_release(&m, &m.list[k % MODELS]);
     }
     api_models_close(&m);
 
     open_models(&m, budget, 60); /* who waits gets it as soon as it is free */
-    OK(api_model_hold(&m, &m.list[0], &err));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
     h = (holder){.m = &m, .one = &m.list[1]};
     assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
     (void)usleep(100000);
@@ -159,7 +161,7 @@ static void not_enough_memory(void **state)
 
     open_models(&m, one / 2, 0.3); /* one that is larger than all there is may be alone */
     for (int k = 0; k < 4; k++) {
-        OK(api_model_hold(&m, &m.list[k % 2], &err));
+        OK(api_model_hold(&m, &m.list[k % 2], NULL, &err));
         assert_int_equal(m.memory_used, m.list[k % 2].memory);
         api_model_release(&m, &m.list[k % 2]);
     }
@@ -172,7 +174,7 @@ static void stopped_while_waiting(void **state)
     holder h;
     (void)state;
     open_models(&m, 1, 600);
-    OK(api_model_hold(&m, &m.list[0], &err));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
     h = (holder){.m = &m, .one = &m.list[1]};
     assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
     (void)usleep(50000);
@@ -180,6 +182,221 @@ static void stopped_while_waiting(void **state)
     (void)pthread_join(h.thread, NULL); /* at once, not in ten minutes */
     assert_int_equal(h.st, QN_EBUSY);
     api_model_release(&m, &m.list[0]);
+    api_models_close(&m);
+}
+
+/* ---- fairness ----
+ *
+ * RELAY threads keep the first model at work without a gap: each lets go only when another has come after it, or when the model takes
+ * nothing new. So what happens does not depend on how quick the machine is, and is counted in their turns. */
+
+enum { RELAY = 3, MANY_TURNS = 50 };
+
+typedef struct relay {
+    api_models *m;
+    atomic_int turns, beside; /* beside: begun while the second model was waited for */
+    atomic_bool stop;
+    pthread_t thread[RELAY];
+} relay;
+
+static bool is_closed(api_models *m)
+{
+    qn__lock(&m->lock);
+    const bool closed = m->list[0].closed_at > 0;
+    qn__unlock(&m->lock);
+    return closed;
+}
+
+/* Somebody waits for it. */
+static bool is_wanted(api_models *m, const api_model *one)
+{
+    bool waits = false;
+    qn__lock(&m->lock);
+    for (const api_waiter *w = m->waiting; w; w = w->next)
+        waits = waits || (w->one == one && !w->let_in);
+    qn__unlock(&m->lock);
+    return waits;
+}
+
+static void *run_relay(void *arg)
+{
+    relay *r = arg;
+    while (!atomic_load(&r->stop)) {
+        if (api_model_hold(r->m, &r->m->list[0], NULL, NULL))
+            return NULL;
+        atomic_fetch_add(&r->beside, is_wanted(r->m, &r->m->list[1]));
+        const int turn = atomic_fetch_add(&r->turns, 1) + 1;
+        while (atomic_load(&r->turns) == turn && !is_closed(r->m) && !atomic_load(&r->stop))
+            (void)usleep(1000);
+        api_model_release(r->m, &r->m->list[0]);
+    }
+    return r;
+}
+
+static void await_turns(relay *r, int n)
+{
+    const int from = atomic_load(&r->turns);
+    while (atomic_load(&r->turns) < from + n)
+        (void)usleep(1000);
+}
+
+static void start_relay(relay *r, api_models *m)
+{
+    *r = (relay){.m = m};
+    for (int i = 0; i < RELAY; i++)
+        assert_int_equal(pthread_create(&r->thread[i], NULL, run_relay, r), 0);
+    await_turns(r, RELAY);
+}
+
+static void stop_relay(relay *r)
+{
+    void *ok;
+    atomic_store(&r->stop, true);
+    for (int i = 0; i < RELAY; i++) {
+        (void)pthread_join(r->thread[i], &ok);
+        assert_non_null(ok);
+    }
+}
+
+static void await_waiting(api_models *m, const api_model *one)
+{
+    while (!is_wanted(m, one))
+        (void)usleep(1000);
+}
+
+static void set_load_s(api_models *m, api_model *one, double s)
+{
+    qn__lock(&m->lock);
+    one->load_s = s;
+    qn__unlock(&m->lock);
+}
+
+static uint64_t memory_of_one(void)
+{
+    api_models m;
+    open_models(&m, 0, 0);
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
+    const uint64_t one = m.list[0].memory;
+    api_model_release(&m, &m.list[0]);
+    api_models_close(&m);
+    return one;
+}
+
+/* Steady work of the first, one request for the second, and when that was answered the first goes on. Turns of the first that were begun
+ * while the second was waited for; with `kept_out` it must not be held before MANY_TURNS of these. */
+static int turns_beside(double patience, double load_s, bool kept_out)
+{
+    api_models m;
+    relay r;
+    holder h;
+    const uint64_t one = memory_of_one();
+    patience_s = patience;
+    open_models(&m, one + one / 2, 60);
+    patience_s = 0;
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
+    set_load_s(&m, &m.list[0], load_s);
+    api_model_release(&m, &m.list[0]);
+    start_relay(&r, &m);
+    h = (holder){.m = &m, .one = &m.list[1]};
+    assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
+    if (kept_out) {
+        await_waiting(&m, h.one);
+        await_turns(&r, MANY_TURNS + RELAY);
+        assert_true(is_wanted(&m, h.one));
+        set_load_s(&m, &m.list[0], 0); /* it has served for long enough */
+        if (patience > 1)
+            stop_relay(&r);
+    }
+    (void)pthread_join(h.thread, NULL);
+    const int beside = atomic_load(&r.beside);
+    assert_int_equal(h.st, QN_OK);
+    assert_int_equal(m.list[1].loads, 1);
+    assert_int_equal(m.list[0].state, API_MODEL_IDLE);
+    api_model_release(&m, &m.list[1]);
+    if (!atomic_load(&r.stop)) {
+        await_turns(&r, MANY_TURNS);
+        stop_relay(&r);
+        assert_int_equal(m.list[0].loads, 2);
+    }
+    assert_int_equal(m.list[0].users + m.list[1].users, 0);
+    api_models_close(&m);
+    return beside;
+}
+
+static void steady_work_keeps_nobody_out(void **state)
+{
+    (void)state;
+    const int fair = turns_beside(1e-9, 0, false);
+    printf("figure: while somebody waits for memory under steady work: %d turns of that are begun, at most %d\n", fair, RELAY);
+    assert_true(fair <= RELAY); /* let in before, and counted after */
+    /* What was just loaded serves first, also when somebody waits. */
+    assert_true(turns_beside(1e-9, 1000, true) >= MANY_TURNS);
+    /* Planted: where patience has no end, the other waits for as long as there is work. */
+    assert_true(turns_beside(1e9, 0, true) >= MANY_TURNS);
+}
+
+/* Who came first is first; of one model all are let in together. */
+static void in_order(void **state)
+{
+    api_models m;
+    holder h[4];
+    (void)state;
+    const uint64_t one = memory_of_one();
+    open_models(&m, one + one / 2, 60);
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
+    for (int i = 0; i < 4; i++) { /* beta, gamma, beta, gamma */
+        h[i] = (holder){.m = &m, .one = &m.list[1 + i % 2]};
+        assert_int_equal(pthread_create(&h[i].thread, NULL, hold, &h[i]), 0);
+        if (i < 2)
+            await_waiting(&m, h[i].one);
+    }
+    for (size_t n = 0; n < 4; (void)usleep(1000)) {
+        n = 0;
+        qn__lock(&m.lock);
+        for (const api_waiter *w = m.waiting; w; w = w->next)
+            n++;
+        qn__unlock(&m.lock);
+    }
+    api_model_release(&m, &m.list[0]);
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(h[i].thread, NULL);
+        (void)pthread_join(h[i + 2].thread, NULL);
+        assert_int_equal(h[i].st, QN_OK);
+        assert_int_equal(h[i + 2].st, QN_OK);
+        assert_int_equal(m.list[1].loads, 1);
+        assert_int_equal(m.list[2].loads, i);
+        api_model_release(&m, h[i].one);
+        assert_int_equal(m.list[1 + i].users, 1);
+        api_model_release(&m, h[i].one);
+    }
+    api_models_close(&m);
+}
+
+/* Work that does not end: who asks for the same model is let in after half the time that anybody waits. */
+static void endless_work(void **state)
+{
+    api_models m;
+    holder h;
+    qn_err why = {0};
+    (void)state;
+    const uint64_t one = memory_of_one();
+    patience_s = 1e-9;
+    open_models(&m, one + one / 2, 1.5);
+    patience_s = 0;
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
+    set_load_s(&m, &m.list[0], 0);
+    h = (holder){.m = &m, .one = &m.list[1]};
+    assert_int_equal(pthread_create(&h.thread, NULL, hold, &h), 0);
+    await_waiting(&m, h.one);
+    OK(api_model_hold(&m, &m.list[0], NULL, &err)); /* is not failed for want of memory */
+    (void)pthread_join(h.thread, NULL);
+    assert_int_equal(h.st, QN_EBUSY);
+    assert_int_equal(api_model_hold(&m, &m.list[2], NULL, &why), QN_EBUSY);
+    assert_non_null(strstr(why.what, "no memory"));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err)); /* nobody waits any more: at once */
+    for (int i = 0; i < 3; i++)
+        api_model_release(&m, &m.list[0]);
+    assert_int_equal(m.list[0].loads, 1);
     api_models_close(&m);
 }
 
@@ -316,7 +533,7 @@ static void at_work_is_not_ended(void **state)
     qn_buf b = {0};
     (void)state;
     open_models(&m, 0, 0);
-    OK(api_model_hold(&m, &m.list[0], &err));
+    OK(api_model_hold(&m, &m.list[0], NULL, &err));
     const uint64_t one = m.list[0].memory;
     api_model_release(&m, &m.list[0]);
     api_models_close(&m);
@@ -377,6 +594,45 @@ static void looked_at_meanwhile(void **state)
     qn_server_close(server);
 }
 
+static void *ask_beta(void *arg)
+{
+    return ask("/v1/completions", "{\"model\":\"beta\",\"prompt\":\"def f\",\"max_tokens\":3,\"temperature\":0}", arg) == 200 ? arg : NULL;
+}
+
+/* More wait for a model than there are threads to handle requests: the others are handled all the same, above all what they wait for. */
+static void many_wait(void **state)
+{
+    enum { MANY = 12 };
+    pthread_t first, thread[MANY];
+    qn_buf long_one = {0}, b[MANY] = {{0}};
+    void *ok;
+    (void)state;
+    const uint64_t one = memory_of_one();
+    serve(one + one / 2, true);
+    assert_int_equal(pthread_create(&first, NULL, long_answer, &long_one), 0);
+    bool runs = false;
+    for (int i = 0; i < 2000 && !runs; i++, (void)usleep(1000)) {
+        qn_buf r;
+        (void)ask("/v1/requests", NULL, &r);
+        runs = strstr(r.data, "\"writing\"") != NULL;
+        qn__buf_free(&r);
+    }
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, ask_beta, &b[i]), 0);
+    want(200, "/metrics", NULL, "quern_running{model=\"alpha\"}");
+    want(200, "/tokenize", "{\"model\":\"alpha\",\"content\":\"def f\"}", "tokens");
+    for (int i = 0; i < MANY; i++) {
+        (void)pthread_join(thread[i], &ok);
+        assert_non_null(ok);
+        qn__buf_free(&b[i]);
+    }
+    (void)pthread_join(first, &ok);
+    assert_non_null(ok);
+    assert_non_null(strstr(long_one.data, "\"completion_tokens\":" LONG));
+    qn__buf_free(&long_one);
+    qn_server_close(server);
+}
+
 static void planted(void **state)
 {
     (void)state;
@@ -393,8 +649,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_at_once),  cmocka_unit_test(not_enough_memory),    cmocka_unit_test(unknown_names),
         cmocka_unit_test(files_vanish), cmocka_unit_test(at_work_is_not_ended), cmocka_unit_test(looked_at_meanwhile),
-        cmocka_unit_test(stopped_while_waiting),
-        cmocka_unit_test(planted),
+        cmocka_unit_test(stopped_while_waiting), cmocka_unit_test(many_wait), cmocka_unit_test(planted),
+        cmocka_unit_test(steady_work_keeps_nobody_out), cmocka_unit_test(in_order), cmocka_unit_test(endless_work),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -187,7 +187,7 @@ void api_ask_drop(api_ask *a, const api_error *e)
 
 /* ---- preparing ---- */
 
-static api_model *hold(api_server *s, const char *name, api_error *e)
+static api_model *hold(api_server *s, http_exchange *x, const char *name, api_error *e)
 {
     api_model *m = api_model_find(&s->models, name);
     qn_err err;
@@ -196,7 +196,7 @@ static api_model *hold(api_server *s, const char *name, api_error *e)
         (void)snprintf(e->param, sizeof e->param, "model");
         return NULL;
     }
-    if (api_model_hold(&s->models, m, &err) == QN_OK)
+    if (api_model_hold(&s->models, m, x, &err) == QN_OK)
         return m;
     api_error_from(e, &err);
     if (e->status == 400) /* not the client's doing */
@@ -210,7 +210,7 @@ static api_model *hold(api_server *s, const char *name, api_error *e)
 api_model *api_hold(api_server *s, http_exchange *x, const char *name)
 {
     api_error e;
-    api_model *m = hold(s, name, &e);
+    api_model *m = hold(s, x, name, &e);
     if (!m)
         api_fail(s, x, &e);
     return m;
@@ -341,7 +341,7 @@ static bool fits(const api_ask *a, api_error *e)
 static qn_status prepare(api_ask *a, api_error *e)
 {
     qn_err err = {0};
-    a->loaded = hold(a->server, a->model, e);
+    a->loaded = hold(a->server, a->x, a->model, e);
     if (!a->loaded)
         return QN_EINVAL;
     a->model_name = a->loaded->name;

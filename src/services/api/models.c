@@ -1,12 +1,16 @@
 /* models.c - see models.h. */
 #include "services/api/models.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+
+/* A model that was used a moment ago is likely to be asked again by the same client; waits are looked at again so often. */
+static const double REST_S = 0.5, SLICE_S = 0.1;
 
 /* ---- names ---- */
 
@@ -50,6 +54,7 @@ qn_status api_models_open(const api_models_options *o, api_models *out, qn_err *
     api_models m = {.o = *o};
     qn_status st = QN_OK;
     m.o.wait_s = o->wait_s > 0 ? o->wait_s : 120;
+    m.o.patience_s = o->patience_s > 0 ? o->patience_s : 5;
     m.list = qn__calloc(o->n_paths ? o->n_paths : 1, sizeof *m.list);
     if (!m.list)
         return qn__fail_mem(err, "serve");
@@ -90,7 +95,7 @@ static parts take_parts(api_model *m)
     return p;
 }
 
-/* Under lock, which is let go meanwhile: nobody touches it, it is LOADING or the end has come. */
+/* Under lock, which is let go meanwhile: nobody touches it, it is CLOSING or LOADING, or the end has come. */
 static void unload(api_models *all, api_model *m)
 {
     const parts p = take_parts(m);
@@ -148,7 +153,7 @@ api_model *api_model_find(api_models *m, const char *name)
     return m->n == 1 ? &m->list[0] : NULL;
 }
 
-/* ---- loading ---- */
+/* ---- who gives way ---- */
 
 /* What it will need; before the first load a guess from its size. */
 static uint64_t need_of(const api_model *m)
@@ -156,34 +161,72 @@ static uint64_t need_of(const api_model *m)
     return m->memory ? m->memory : m->file_bytes + m->file_bytes / 8;
 }
 
-/* Under lock: the idle one that was used longest ago. */
-static api_model *victim(api_models *m)
+/* Those that rest, used longest ago first; then those at work, loaded longest ago first. */
+static bool goes_before(const api_model *a, const api_model *b)
 {
-    api_model *best = NULL;
-    for (size_t i = 0; i < m->n; i++) {
-        api_model *c = &m->list[i];
-        if (c->state == API_MODEL_READY && !c->users && (!best || c->last_used < best->last_used))
-            best = c;
-    }
-    return best;
+    if (!a->users != !b->users)
+        return !a->users;
+    return a->users ? a->ready_at < b->ready_at : a->last_used < b->last_used;
 }
 
-/* Under lock, which is let go while closing: make room for `need` beside what is there, of which `own` are that model's already. False
- * when those that are left are in use. One alone may be larger than all there is. */
-static bool make_room(api_models *m, uint64_t need, uint64_t own)
+/* Under lock: mark those that have to go so that `need` fits beside what is left, of which `own` are that model's already. False when
+ * that is not enough yet. One alone may be larger than all there is. */
+static bool choose(api_models *m, uint64_t need, uint64_t own)
 {
-    while (m->o.memory && m->memory_used > own && m->memory_used + need > m->o.memory) {
-        api_model *v = victim(m);
-        if (!v)
+    uint64_t left = m->memory_used;
+    for (size_t i = 0; i < m->n; i++)
+        m->list[i].gives_way = false;
+    while (m->o.memory && left > own && left + need > m->o.memory) {
+        api_model *best = NULL;
+        for (size_t i = 0; i < m->n; i++) {
+            api_model *c = &m->list[i];
+            if (c->state == API_MODEL_READY && !c->gives_way && (!best || goes_before(c, best)))
+                best = c;
+        }
+        if (!best)
             return false;
-        v->state = API_MODEL_LOADING; /* nobody touches it meanwhile */
-        unload(m, v);
-        v->state = API_MODEL_IDLE;
-        m->memory_used -= v->memory;
-        qn__cond_broadcast(&m->changed);
+        best->gives_way = true;
+        left -= best->memory;
     }
     return true;
 }
+
+/* Has it served for as long as its loading took? Or is it not even used, and nobody seems about to come back to it? */
+static bool is_served(const api_model *c, double now)
+{
+    const double rest = c->load_s < REST_S ? c->load_s : REST_S;
+    return now >= c->ready_at + c->load_s || (!c->users && now >= c->idle_since + rest);
+}
+
+/* Those that were chosen can go now. */
+static bool can_go(const api_models *m, double now)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->list[i].gives_way && (m->list[i].users || !is_served(&m->list[i], now)))
+            return false;
+    return !m->evicting && !m->guessing;
+}
+
+/* Under lock, which is let go meanwhile: those that were chosen are closed. */
+static void evict(api_models *m)
+{
+    m->evicting = true; /* what is freed is nobody else's */
+    for (size_t i = 0; i < m->n; i++)
+        if (m->list[i].gives_way)
+            m->list[i].state = API_MODEL_CLOSING; /* nobody touches it meanwhile */
+    for (size_t i = 0; i < m->n; i++) {
+        api_model *c = &m->list[i];
+        if (c->state != API_MODEL_CLOSING)
+            continue;
+        unload(m, c);
+        c->state = API_MODEL_IDLE;
+        m->memory_used -= c->memory;
+    }
+    m->evicting = false;
+    qn__cond_broadcast(&m->changed);
+}
+
+/* ---- loading ---- */
 
 static int32_t special(const json_t *report, const char *name)
 {
@@ -236,53 +279,151 @@ static void give_parts(api_model *m, const parts *p)
     m->loads++;
 }
 
-/* Under lock: wait until something changed. False when it took too long. */
-static bool wait_change(api_models *m, double until)
+/* ---- who comes next ----
+ *
+ *   waiting, in order of arrival      first: whose model is not here       the models that are here
+ *   [A] [B] [A] [C] [B]                      ^ [B]                         A: at work, gives way -> takes nothing new
+ *
+ * The first that waits for memory chooses who gives way. Once it has waited for patience_s, and they have served for as long as their
+ * loading took, those take nothing new: who asks for them waits, too, and is first one day. Who waits for a model when it is loaded
+ * is let in before anything else is decided; so every load serves somebody. */
+
+static void enlist(api_models *m, api_waiter *w)
 {
-    return !m->closing && qn__cond_wait_until(&m->changed, &m->lock, until);
+    api_waiter **p = &m->waiting;
+    while (*p)
+        p = &(*p)->next;
+    *p = w;
 }
 
-qn_status api_model_hold(api_models *m, api_model *one, qn_err *err)
+static void leave(api_models *m, const api_waiter *w)
 {
-    const double until = qn__now() + m->o.wait_s;
+    api_waiter **p = &m->waiting;
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+}
+
+static void let_in(api_models *m, api_model *one)
+{
+    for (api_waiter *w = m->waiting; w; w = w->next)
+        if (w->one == one && !w->let_in) {
+            w->let_in = true;
+            one->users++;
+            one->last_used = ++m->uses;
+        }
+}
+
+/* Under lock: let in whoever may; the first of those who wait for memory. */
+static const api_waiter *look(api_models *m, double now)
+{
+    const api_waiter *first = m->waiting;
+    while (first && (first->let_in || first->one->state != API_MODEL_IDLE))
+        first = first->next;
+    if (first)
+        m->room = choose(m, need_of(first->one), 0);
+    const bool due = first && now - first->since >= m->o.patience_s;
+    for (size_t i = 0; i < m->n; i++) {
+        api_model *c = &m->list[i];
+        if (c->state != API_MODEL_READY)
+            continue;
+        const bool closed = due && c->gives_way && is_served(c, now);
+        c->closed_at = !closed ? 0 : c->closed_at > 0 ? c->closed_at : now;
+        if (closed && now - c->closed_at < m->o.wait_s / 2)
+            continue;
+        c->closed_at = closed ? now : 0; /* its work does not end: those who queued meanwhile lose nothing to anybody */
+        let_in(m, c);
+    }
+    return first;
+}
+
+/* Under lock, which is let go meanwhile: close those that were chosen, load this one. */
+static qn_status bring(api_models *m, api_model *one, qn_err *err)
+{
+    const uint64_t guessed = need_of(one);
+    one->state = API_MODEL_LOADING;
+    m->memory_used += guessed;
+    m->guessing = m->o.memory && !one->memory;
+    evict(m);
+    parts p;
+    const double start = qn__now();
+    qn__unlock(&m->lock);
+    qn_status st = load(m, one, &p, err);
+    qn__lock(&m->lock);
+    m->guessing = false;
+    m->memory_used -= guessed;
+    if (!st) {
+        give_parts(one, &p);
+        m->memory_used += one->memory;
+        one->load_s = qn__now() - start;
+    }
+    bool fits = st || !m->o.memory || m->memory_used <= m->o.memory;
+    if (!fits && choose(m, 0, one->memory) && can_go(m, INFINITY)) {
+        evict(m);
+        fits = true;
+    }
+    if (!fits) { /* it needs more than was guessed, and the others are at work: now that is known, it waits */
+        unload(m, one);
+        m->memory_used -= one->memory;
+    }
+    one->state = st || !fits ? API_MODEL_IDLE : API_MODEL_READY;
+    if (one->state == API_MODEL_READY) {
+        one->ready_at = one->idle_since = qn__now();
+        one->closed_at = 0;
+        let_in(m, one);
+    }
+    qn__cond_broadcast(&m->changed);
+    return st;
+}
+
+/* Under lock: until w is let in. */
+static qn_status wait_turn(api_models *m, api_waiter *w, http_exchange *x, qn_err *err)
+{
+    api_model *one = w->one;
+    const double until = w->since + m->o.wait_s;
+    qn_status st = QN_OK;
+    for (double now = qn__now(); !st && !w->let_in; now = qn__now()) {
+        const api_waiter *first = look(m, now);
+        if (w->let_in)
+            break;
+        if (m->closing)
+            st = qn__fail(err, QN_EBUSY, one->name, "the server is shutting down");
+        else if (x && http_is_gone(x))
+            st = qn__fail(err, QN_ECANCELLED, one->name, "the client has gone");
+        else if (one->state == API_MODEL_IDLE && first->one == one && m->room && can_go(m, now))
+            st = bring(m, one, err);
+        else if (now < until) /* some of what is waited for is only time */
+            (void)qn__cond_wait_until(&m->changed, &m->lock, now + SLICE_S < until ? now + SLICE_S : until);
+        else if (one->state == API_MODEL_LOADING)
+            st = qn__fail(err, QN_EBUSY, one->name, "the model is still being loaded; try again later");
+        else
+            st = qn__fail(err, QN_EBUSY, one->name,
+                          "other models are at work and there is no memory for this one beside them; try again later");
+    }
+    return w->let_in ? QN_OK : st;
+}
+
+qn_status api_model_hold(api_models *m, api_model *one, http_exchange *x, qn_err *err)
+{
+    api_waiter w = {.one = one, .since = qn__now()};
     qn_status st = QN_OK;
     qn__lock(&m->lock);
-    while (one->state != API_MODEL_READY && !st) {
-        if (m->closing) {
-            st = qn__fail(err, QN_EBUSY, one->name, "the server is shutting down");
-        } else if (one->state == API_MODEL_LOADING) {
-            if (!wait_change(m, until) && qn__now() >= until)
-                st = qn__fail(err, QN_EBUSY, one->name, "the model is still being loaded; try again later");
-        } else if (!make_room(m, need_of(one), 0)) {
-            if (!wait_change(m, until) && qn__now() >= until)
-                st = qn__fail(err, QN_EBUSY, one->name,
-                              "other models are at work and there is no memory for this one beside them; try again later");
-        } else if (one->state == API_MODEL_IDLE) {
-            one->state = API_MODEL_LOADING;
-            m->memory_used += need_of(one);
-            const uint64_t guessed = need_of(one);
-            parts p;
-            qn__unlock(&m->lock);
-            st = load(m, one, &p, err);
-            qn__lock(&m->lock);
-            m->memory_used -= guessed;
-            if (!st) {
-                give_parts(one, &p);
-                m->memory_used += one->memory;
-            }
-            bool fits = st || make_room(m, 0, one->memory);
-            if (!fits) { /* it needs more than was guessed, and the others are at work: now that is known, it waits */
-                unload(m, one);
-                m->memory_used -= one->memory;
-            }
-            one->state = st || !fits ? API_MODEL_IDLE : API_MODEL_READY;
-            qn__cond_broadcast(&m->changed);
-        }
+    enlist(m, &w);
+    (void)look(m, w.since);
+    if (!w.let_in) {
+        qn__unlock(&m->lock);
+        if (x)
+            http_wait_begin(x);
+        qn__lock(&m->lock);
+        st = wait_turn(m, &w, x, err);
+        qn__unlock(&m->lock);
+        if (x)
+            http_wait_end(x);
+        qn__lock(&m->lock);
     }
-    if (!st) {
-        one->users++;
-        one->last_used = ++m->uses;
-    }
+    leave(m, &w);
+    if (st)
+        qn__cond_broadcast(&m->changed); /* nobody gives way for it any more */
     qn__unlock(&m->lock);
     return st;
 }
@@ -299,7 +440,8 @@ bool api_model_hold_ready(api_models *m, api_model *one)
 void api_model_release(api_models *m, api_model *one)
 {
     qn__lock(&m->lock);
-    one->users--;
+    if (--one->users == 0)
+        one->idle_since = qn__now();
     qn__cond_broadcast(&m->changed);
     qn__unlock(&m->lock);
 }

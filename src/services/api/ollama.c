@@ -315,7 +315,7 @@ static bool respond_loaded(api_server *s, http_exchange *x, const api_at *body, 
     const char *name = json_string_value(json_object_get(body->j, "model"));
     api_model *m = api_model_find(&s->models, name);
     qn_buf b = {0};
-    if (!m || api_model_hold(&s->models, m, NULL))
+    if (!m || api_model_hold(&s->models, m, x, NULL))
         return false;
     qn__buf_puts(&b, "{\"model\":");
     api_put_text(&b, m->name);

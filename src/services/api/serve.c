@@ -93,7 +93,7 @@ static qn_status preload(api_server *s, qn_err *err)
 {
     char text[200];
     api_model *m = &s->models.list[0];
-    qn_status st = api_model_hold(&s->models, m, err);
+    qn_status st = api_model_hold(&s->models, m, NULL, err);
     if (st)
         return st;
     if (m->info.n_ctx_train > 0 && m->engine_info.n_ctx > m->info.n_ctx_train) {

@@ -82,6 +82,10 @@ struct http_exchange {
 
 enum { HTTP_LISTENERS = 8, HTTP_WORKERS = 64 };
 
+typedef struct http_tasks {
+    http_task *first, **end;
+} http_tasks;
+
 struct http_server {
     http_options o;
     qn_lock lock;
@@ -91,8 +95,8 @@ struct http_server {
     bool tls[HTTP_LISTENERS];
     size_t n_daemons;
     qn_thread *workers[HTTP_WORKERS], *watcher;
-    http_task *tasks, **tasks_end;
-    int waiting, busy; /* requests in `tasks`; workers at work */
+    http_tasks requests_due, deferred;
+    int waiting, n_workers, busy, blocked; /* requests due; threads; those at work; of these, those that only wait */
     bool quit;
     atomic_bool draining; /* read under an exchange's lock, too */
     http_conn *conns;

@@ -365,8 +365,8 @@ qn_status http_server_open(const http_options *o, http_server **out, qn_err *err
     s->o.body_s = o->body_s ? o->body_s : 30;
     s->o.rest_s = o->rest_s ? o->rest_s : 15;
     s->o.workers = o->workers ? o->workers : 4;
-    if (s->o.workers > HTTP_WORKERS)
-        s->o.workers = HTTP_WORKERS;
+    if (s->o.workers > HTTP_WORKERS / 2)
+        s->o.workers = HTTP_WORKERS / 2; /* the others stand in for those that wait */
     s->o.max_waiting = o->max_waiting ? o->max_waiting : 1024;
     s->epoll = s->wake = -1;
     qn__lock_init(&s->lock);
@@ -419,7 +419,7 @@ void http_server_quiesce(http_server *s)
 /* Under lock. */
 static bool is_quiet(const http_server *s)
 {
-    return !s->n_exchanges && !s->tasks && !s->busy;
+    return !s->n_exchanges && !s->requests_due.first && !s->deferred.first && !s->busy;
 }
 
 bool http_server_is_quiet(http_server *s)

@@ -31,7 +31,7 @@ typedef struct http_options {
     int idle_s;          /* a connection without a request, or that takes no bytes, is closed after this; 0: 120 */
     int body_s;          /* a head or body must be there after this, and a second for each 16 KiB; 0: 30 */
     int rest_s;          /* idle() is called when a stream had nothing to say for so long; 0: 15 */
-    int workers;         /* threads that handle; 0: 4 */
+    int workers;         /* requests that are handled at a time, at most 32; 0: 4 */
     int max_waiting;     /* requests waiting for a worker; beyond them 503; 0: 1024 */
     void *arg;
     /* On a network thread, before the body is read: must not wait. May respond; then there is no body and no handle(). */
@@ -72,7 +72,8 @@ typedef struct http_task {
     void *arg;
     bool request; /* counts as waiting */
 } http_task;
-/* Run fn on a worker; http_server_close waits for it. The task is the caller's memory, unused when fn is called. */
+/* Run fn on a worker, before requests that wait; http_server_close waits for it. The task is the caller's memory, unused when fn is
+ * called. fn must not wait for other requests. */
 void http_defer(http_server *s, http_task *t, void (*fn)(void *arg), void *arg);
 
 typedef struct http_counts {
@@ -120,6 +121,10 @@ bool http_is_gone(http_exchange *x);
 void http_on_gone(http_exchange *x, void (*fn)(void *arg), void *arg);
 /* fn is called on the watcher's thread whenever the stream has rested: it may put. Replaced, or stopped with NULL, likewise. */
 void http_on_rest(http_exchange *x, void (*fn)(void *arg, http_exchange *x), void *arg);
+
+/* Between these two a handler, on a worker, waits for something that may take long: others are handled meanwhile. */
+void http_wait_begin(http_exchange *x);
+void http_wait_end(http_exchange *x);
 
 void http_hold(http_exchange *x);
 void http_release(http_exchange *x);
