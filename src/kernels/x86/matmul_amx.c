@@ -172,7 +172,7 @@ typedef struct scales {
 
 /* Sums of a tile that are to be added up: where those of its first token lie. */
 typedef struct due {
-    const int32_t *sum; /* [group][digit][token][row] */
+    const int32_t *sum; /* [group][digit][token][row]; of blocks of 32 [token][block][group][row] */
     float *acc;
     const char *d, *s2; /* of the prepared rows, one every `stride` bytes */
     size_t stride;
@@ -363,72 +363,140 @@ INLINE void unpack_q5_0_signed(rows_at p, panel *u, int blocks, const bool packe
         u->w[c] = _mm512_sub_epi8(u->w[c], _mm512_set1_epi8(16));
 }
 
-/* Sums in tiles 0..5, activations in 6, weights in 7. */
-#define PRODUCT(sum, b, h)                                                                                             \
-    _tile_loadd(7, u[h].w + (b)*8, 64);                                                                                \
+/* Scales of the blocks of both groups, out of their panels, so that they stay in registers. */
+typedef struct scales_32 {
+    vf d[2][8];
+} scales_32;
+
+/* n tokens, of `blocks` blocks from `first`: acc = fma(d*dx, sum, acc), block by block. */
+INLINE void add_up_32(due *f, const scales_32 *s, const int n, const int first, const int blocks, const bool two)
+{
+    UNROLL
+    for (int t = 0; t < n; t++) {
+        vf r[2];
+        UNROLL
+        for (int h = 0; h < 2; h++)
+            if (!h || two)
+                r[h] = vf_load(f->acc + SPAN * VF_N * h);
+        UNROLL
+        for (int b = 0; b < blocks; b++) {
+            const vf dx = vf_set1(((const float *)(const void *)f->d)[b]);
+            UNROLL
+            for (int h = 0; h < 2; h++)
+                if (!h || two)
+                    r[h] = vf_fma(vf_mul(s->d[h][first + b], dx), vf_from_i(vi_load(f->sum + (2 * b + h) * 16)), r[h]);
+        }
+        vf_store(f->acc, r[0]);
+        if (two)
+            vf_store(f->acc + SPAN * VF_N, r[1]);
+        f->sum += 128;
+        f->acc += VF_N;
+        f->d += f->stride;
+    }
+}
+
+/* Block b of the panels into tiles sum and sum2; activations in 6, weights in 7. */
+#define PRODUCT(sum, h, b)                                                                                             \
     _tile_zero(sum);                                                                                                   \
+    _tile_loadd(7, here(u, (size_t)(h) * sizeof *u + offsetof(panel, w) + (size_t)(b) * 8 * sizeof(vi)), 64);          \
     _tile_dpbssd(sum, 6, 7);
 #define BLOCK(sum, sum2, b)                                                                                            \
-    if ((b) < blocks) {                                                                                                \
-        _tile_loadd(6, x + (b)*32, stride);                                                                            \
-        PRODUCT(sum, b, 0)                                                                                             \
-        if (two) {                                                                                                     \
-            PRODUCT(sum2, b, 1)                                                                                        \
-        }                                                                                                              \
-    }
+    _tile_loadd(6, here(x, (size_t)(b) * 32), stride);                                                                 \
+    PRODUCT(sum, 0, b)                                                                                                 \
+    if (two) {                                                                                                         \
+        PRODUCT(sum2, 1, b)                                                                                            \
+    }                                                                                                                  \
+    memory_seen();
 #define STORE(sum, sum2, b)                                                                                            \
-    if ((b) >= 0 && (b) < blocks) {                                                                                    \
-        _tile_stored(sum, c[b][0], 64);                                                                                \
-        if (two)                                                                                                       \
-            _tile_stored(sum2, c[b][1], 64);                                                                           \
+    _tile_stored(sum, here(c, (size_t)(b) * sizeof **c), sizeof *c);                                                           \
+    if (two)                                                                                                           \
+        _tile_stored(sum2, here(c, (size_t)(b) * sizeof **c + sizeof ***c), sizeof *c);                                         \
+    memory_seen();
+#define ADD_UP                                                                                                         \
+    if (before) {                                                                                                      \
+        add_up_32(before, s, 4, 4 - first, 4, two);                                                                    \
+        memory_seen();                                                                                                 \
     }
 
-/* c[block][group][token][row] of `blocks` blocks. A product takes three times as long as it keeps the unit busy, so
- * sums are stored two blocks later. */
-INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*c)[2][C_TILE], int blocks,
-                        const bool two)
+/* Half of a panel, four blocks from `first`, 0 or 4, of one tile -> c[token][block][group][row]. Meanwhile the 16 tokens of
+ * the half before are added up, four after each block's products. A product takes three times as long as it keeps the
+ * unit busy, so sums are stored a block later. */
+INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*c)[4][2][16], due *before,
+                        const scales_32 *s, const int first, const bool two)
 {
     memory_seen();
-    for (int b = 0; b < blocks + 2; b += 3) {
-        BLOCK(0, 1, b)
-        STORE(2, 3, b - 2)
-        BLOCK(2, 3, b + 1)
-        STORE(4, 5, b - 1)
-        BLOCK(4, 5, b + 2)
-        STORE(0, 1, b)
-    }
-    memory_seen();
+    BLOCK(0, 1, first)
+    ADD_UP
+    BLOCK(2, 3, first + 1)
+    ADD_UP
+    STORE(0, 1, 0)
+    BLOCK(4, 5, first + 2)
+    ADD_UP
+    STORE(2, 3, 1)
+    BLOCK(0, 1, first + 3)
+    ADD_UP
+    STORE(4, 5, 2)
+    STORE(0, 1, 3)
 }
 
-/* `blocks` is 8, or at the end of a row fewer. */
-INLINE vf finish_32(const panel *u, const float *d, const int32_t (*c)[2][C_TILE], int at, int h, vf y, int blocks)
+/* The panels of 8 blocks against every token. Each tile but the last has 16 tokens, or there is but one. */
+INLINE void panels_32(amx_walk *w, const panel *u, int b, int lines, const bool two)
 {
-    if (blocks == 8) {
-        UNROLL
-        for (int b = 0; b < 8; b++)
-            y = vf_fma(vf_mul(u->d[b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + at)), y);
-        return y;
+    _Alignas(64) int32_t c[2][16][4][2][16];
+    const size_t stride = w->a->x_stride;
+    const int tiles = (w->tokens + lines - 1) / lines;
+    due f = {0};
+    scales_32 s;
+    UNROLL
+    for (int i = 0; i < 8; i++) {
+        s.d[0][i] = u[0].d[i];
+        s.d[1][i] = u[two].d[i];
     }
-    for (int b = 0; b < blocks; b++)
-        y = vf_fma(vf_mul(u->d[b], vf_set1(d[b])), vf_from_i(_mm512_loadu_si512(c[b][h] + at)), y);
-    return y;
+    for (int i = 0; i < tiles; i++) {
+        const int start = tile_start(w, i, lines), skip = i * lines - start; /* tokens that were in the tile before */
+        const char *x = token(w, start) + (size_t)b * 32;
+        float *acc = w->acc[0] + (start + skip) * VF_N;
+        const char *d = (const char *)(qn__q32_d(token(w, start + skip), w->a->k) + b);
+        if (i == 0)
+            multiply_32(u, x, stride, c[0], NULL, &s, 0, two);
+        else
+            multiply_32(u, x, stride, c[0], &f, &s, 0, two);
+        f = (due){c[0][skip][0][0], acc, d, NULL, stride};
+        if (i == tiles - 1)
+            for (int t = i * lines; t < w->tokens; t++)
+                add_up_32(&f, &s, 1, 0, 4, two);
+        if (i == tiles - 1)
+            multiply_32(u, x, stride, c[1], NULL, &s, 4, two);
+        else
+            multiply_32(u, x, stride, c[1], &f, &s, 4, two);
+        f = (due){c[1][skip][0][0], acc, d + 4 * sizeof(float), NULL, stride};
+    }
+    for (int t = (tiles - 1) * lines; t < w->tokens; t++)
+        add_up_32(&f, &s, 1, 4, 4, two);
 }
 
-INLINE void finish_tile_32(amx_walk *w, const panel *u, int first, int blocks, int i, int lines,
-                           const int32_t (*c)[2][C_TILE])
+/* Fewer blocks, at the end of a row. */
+INLINE void rest_32(amx_walk *w, const panel *u, int b, int blocks, int lines, const bool two)
 {
-    int start = tile_start(w, i, lines);
-    for (int h = 0; h < w->n_groups; h++)
-        for (int t = i * lines; t < start + lines; t++) {
-            float *acc = w->acc[h] + t * VF_N;
-            const float *d = qn__q32_d(token(w, t), w->a->k) + first;
-            vf_store(acc, finish_32(&u[h], d, c, (t - start) * 16, h, vf_load(acc), blocks));
+    _Alignas(64) int32_t c[16][4][2][16];
+    const size_t stride = w->a->x_stride;
+    for (int i = 0; i * lines < w->tokens; i++) {
+        const int start = tile_start(w, i, lines), skip = i * lines - start;
+        const char *x = token(w, start) + (size_t)b * 32;
+        for (int j = 0; j < blocks; j++) {
+            const char *d = (const char *)(qn__q32_d(token(w, start + skip), w->a->k) + b + j);
+            due f = {c[skip][0][0], w->acc[0] + (start + skip) * VF_N, d, NULL, stride};
+            const scales_32 s = {.d = {{u[0].d[j]}, {u[two].d[j]}}};
+            BLOCK(0, 1, j)
+            STORE(0, 1, 0)
+            for (int t = i * lines; t < start + lines; t++)
+                add_up_32(&f, &s, 1, 0, 1, two);
         }
+    }
 }
 
 INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const bool packed)
 {
-    _Alignas(64) int32_t c[8][2][C_TILE];
     panel u[2];
     amx_walk w;
     int lines = a->tokens < 16 ? a->tokens : 16;
@@ -436,23 +504,22 @@ INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const
     for (int t0 = 0; t0 < a->tokens; t0 += SPAN)
         for (int g = 0; g < (a->rows + VF_N - 1) / VF_N; g += 2) {
             walk_begin(&w, a, g, t0, packed);
-            int n_lines = w.tokens < lines ? w.tokens : lines, tiles = (w.tokens + n_lines - 1) / n_lines;
-            if (n_lines != lines)
-                configure(lines = n_lines, 32, 6, 1);
+            if (w.tokens < lines)
+                configure(lines = w.tokens, 32, 6, 1);
             for (int first = 0; first < a->k / 32; first += 8) {
-                int blocks = a->k / 32 - first < 8 ? a->k / 32 - first : 8;
+                const int blocks = a->k / 32 - first < 8 ? a->k / 32 - first : 8;
                 for (int h = 0; h < w.n_groups; h++) {
                     unpack(w.p[h], &u[h], blocks, packed);
                     walk_on(&w, h, (size_t)blocks * bytes, packed);
                 }
-                for (int i = 0; i < tiles; i++) {
-                    const char *x = token(&w, tile_start(&w, i, lines)) + (size_t)first * 32;
-                    if (w.n_groups == 2)
-                        multiply_32(u, x, a->x_stride, c, blocks, true);
-                    else
-                        multiply_32(u, x, a->x_stride, c, blocks, false);
-                    finish_tile_32(&w, u, first, blocks, i, lines, (const int32_t(*)[2][C_TILE])c);
-                }
+                if (blocks < 8 && w.n_groups == 2)
+                    rest_32(&w, u, first, blocks, lines, true);
+                else if (blocks < 8)
+                    rest_32(&w, u, first, blocks, lines, false);
+                else if (w.n_groups == 2)
+                    panels_32(&w, u, first, lines, true);
+                else
+                    panels_32(&w, u, first, lines, false);
             }
             walk_end(&w);
         }
