@@ -107,7 +107,7 @@ typedef struct fetching {
 static bool on_bytes(void *arg, uint64_t done, uint64_t total)
 {
     fetching *f = arg;
-    cli_progress_at(&f->bar, f->what, "KiB", (size_t)(done / 1024), (size_t)((total > done ? total : done) / 1024));
+    cli_progress_at(&f->bar, f->what, "KiB", (size_t)(done / 1024), (size_t)(total / 1024));
     return !term_interrupted();
 }
 

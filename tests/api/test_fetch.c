@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "quern.h"
 
@@ -389,6 +390,32 @@ static void test_full(void **state)
     drop("sanitized-mbpp.json");
 }
 
+/* An allocation that fails, each in turn: an error, and what is there stays. */
+static void test_memory(void **state)
+{
+    (void)state;
+    size_t failed = 0;
+    answer_with(WHOLE, made, n_made);
+    const uint64_t before = qn__alloc_count();
+    assert_int_equal(fetch("mbpp-sanitized", NULL), QN_OK);
+    const uint64_t all = qn__alloc_count() - before;
+    for (uint64_t n = 1; n <= all; n += n < 40 ? 1 : 97) {
+        qn_err err = {0};
+        char *path = NULL;
+        hold("sanitized-mbpp.json", "of the user");
+        qn__alloc_fail_at(n);
+        const qn_status st = qn_suite_fetch("mbpp-sanitized", &(qn_suite_fetch_options){.dir = dir}, &path, &err);
+        qn__alloc_fail_at(0);
+        failed += st != QN_OK;
+        assert_int_equal(st, err.code);
+        assert_true(st ? holds("sanitized-mbpp.json", "of the user", 11) : holds("sanitized-mbpp.json", made, n_made));
+        assert_int_equal(files(), 1);
+        qn_free(path);
+    }
+    assert_true(failed > 20);
+    drop("sanitized-mbpp.json");
+}
+
 /* What is known of published files is true of them. */
 static void see(void *arg, const qn_suite_info *s)
 {
@@ -435,6 +462,6 @@ static void test_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole),     cmocka_unit_test(test_zipped),   cmocka_unit_test(test_pages), cmocka_unit_test(test_failures),
-                                       cmocka_unit_test(test_cancelled), cmocka_unit_test(test_no_place), cmocka_unit_test(test_full), cmocka_unit_test(test_published)};
+                                       cmocka_unit_test(test_cancelled), cmocka_unit_test(test_no_place), cmocka_unit_test(test_full), cmocka_unit_test(test_memory), cmocka_unit_test(test_published)};
     return cmocka_run_group_tests(tests, begin, end);
 }

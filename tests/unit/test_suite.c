@@ -47,6 +47,8 @@ static const struct {
     {5, "def sets(v):\n    return not [x for x in v if type(x) not in (set, dict)]\n", 0},
     {6, "def sum(a):\n    return a[0] + a[1]\ntuple = len = isinstance = exec = compile = None\n", 0},
     {6, "def sum(a):\n    return a[0]\n", 1},
+    {6, "def sum(a):\n    return 5\nexit()\n", 1}, /* ends with 0 before anything is checked */
+    {6, "import os\ndef sum(a):\n    os._exit(0)\n", 1},
 };
 
 static qn_suite *open_text(const char *text)
@@ -92,6 +94,8 @@ static void test_arguments(void **state)
     } t[] = {{"Mbpp/2", "t"}, {"Mbpp/809", "t"}, {"Mbpp/444", "l-"}, {"Mbpp/106", "-t"}, {"Mbpp/124", "fc"}, {"Mbpp/3", "-"}, {"Mbpp/0", "-"}, {"", "-"}, {"x/", "-"}, {"Mbpp/99999999999999999999", "-"}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         assert_string_equal(qn__plus_arguments(t[i].id), t[i].letters);
+    assert_non_null(qn__language("go_test.go")); /* so MultiPL-E calls Go */
+    assert_null(qn__language("cobol"));
 }
 
 static void test_judged(void **state)

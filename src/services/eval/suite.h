@@ -52,7 +52,7 @@ typedef struct qn_language {
 } qn_language;
 const qn_language *qn__language(const char *name);
 
-/* The source of a program that exits with 0 exactly if the completion is right. */
+/* The source of a program that its language's command ends with 0 exactly if the completion is right. */
 qn_status qn__suite_program(const qn_suite *s, const qn_problem *p, const char *completion, size_t n, qn_buf *out, qn_err *err);
 /* The completion in a chat's answer: the fenced block that holds the function (else the longest one; an answer without a fence as it
  * is); signatures that repeat the prompt stay: programs are built for both. False: the answer holds no code. */
