@@ -5,7 +5,7 @@
 
 uint64_t LEVEL(int8)(uint64_t rounds, void *sink)
 {
-    vi sum[CHAINS], a = vi_of(0x01020301), b = vi_of(0x02010102);
+    vi sum[CHAINS], a = vi_of(0x5be33f91), b = vi_of((int32_t)0xc86d17a4);
     UNROLL
     for (int i = 0; i < CHAINS; i++)
         sum[i] = vi_of(i);
