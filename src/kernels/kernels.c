@@ -39,25 +39,28 @@
     .ssm_step = qn__##l##_ssm_step
 
 static const qn_kernels tables[] = {
-    [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
+    [QN_CPU_REF] = {.level = QN_CPU_REF, .span = 64, .least = 64, ACTS, .matmul = {TYPES(REF)}, OPERATIONS(ref)},
 #if defined(__x86_64__)
-    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .lanes = 8, .span = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
+    [QN_CPU_AVX2] = {.level = QN_CPU_AVX2, .lanes = 8, .span = 64, .least = 64, ACTS, .matmul = {TYPES(AVX2)}, OPERATIONS(avx2)},
     [QN_CPU_AVX512] =
-        {.level = QN_CPU_AVX512, .lanes = 16, .span = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
+        {.level = QN_CPU_AVX512, .lanes = 16, .span = 64, .least = 64, ACTS, .matmul = {TYPES(AVX512)}, OPERATIONS(avx512)},
     [QN_CPU_AMX] = {.level = QN_CPU_AMX,
                     .lanes = 16,
                     .span = 256,
+                    .least = 128,
                     ACTS,
                     .matmul = {QN_FLOAT_TYPES(AVX512) QN_MAIN_TYPES(AMX) QN_MORE_TYPES(AVX512)},
                     OPERATIONS(avx512)},
 #elif defined(__aarch64__)
     [QN_CPU_NEON] = {.level = QN_CPU_NEON,
                      .span = 64,
+                     .least = 64,
                      ACTS,
                      .matmul = {QN_FLOAT_TYPES(NEON) QN_MAIN_TYPES(NEON) QN_MORE_TYPES(REF)},
                      OPERATIONS(neon)},
     [QN_CPU_I8MM] = {.level = QN_CPU_I8MM,
                      .span = 64,
+                     .least = 64,
                      ACTS,
                      .matmul = {QN_FLOAT_TYPES(NEON) QN_MAIN_TYPES(I8MM) QN_MORE_TYPES(REF)},
                      OPERATIONS(neon)},
@@ -68,6 +71,7 @@ static const qn_kernels tables[] = {
 static const qn_kernels avx2_vnni = {.level = QN_CPU_AVX2,
                                      .lanes = 8,
                                      .span = 64,
+                     .least = 64,
                                      ACTS,
                                      .matmul = {QN_FLOAT_TYPES(AVX2) QN_MAIN_TYPES(AVXVNNI) QN_MORE_TYPES(AVXVNNI)},
                                      OPERATIONS(avx2)};

@@ -74,6 +74,7 @@ typedef struct qn_kernels {
     qn_act act[QN_TYPE__COUNT];
     int lanes; /* rows of a packed group (pack.h) that matmul takes; 0: it takes none */
     int span; /* tokens that a matmul is best given at once, as long as their activations stay in a second-level cache */
+    int least; /* ... and so many even if they do not: weights unpacked for fewer cost more than that */
     void (*matmul[QN_TYPE__COUNT])(const qn_matmul *a);
     /* Prepare one row of k floats: k is a multiple of 32 (Q8_32) or 256 (Q8_256). dst: qn__act_bytes, 64-byte aligned. */
     void (*prepare[QN_ACT__COUNT])(const float *x, void *dst, int k);

@@ -10,7 +10,7 @@
 #include "model/cpu_device.h"
 
 enum {
-    MIN_SPAN = 64, SPAN_BYTES = 1400 << 10, /* activation rows of one matmul: 64 x 8960 int8 stay in a 1 MB second-level cache */
+    SPAN_STEP = 64, SPAN_BYTES = 1400 << 10, /* activation rows of one matmul: 64 x 8960 int8 stay in a 1 MB second-level cache */
     MIN_PIECE_ROWS = 16, MAX_PIECE_ROWS = 128,
     MAX_ROW_PIECE = 8, ROW_WORK = 1 << 13, /* an element-wise piece: at most so many rows, at least so many values */
     MAX_LINEAR = 4
@@ -273,7 +273,7 @@ static void prepare(linear_job *j)
 static void multiply(cpu_device *d, const qn_weight *w, const unsigned char *data, int r0, int rows,
                      const unsigned char *x, size_t x_stride, int tokens, qn_rows y)
 {
-    int fit = (int)((size_t)SPAN_BYTES / x_stride) / MIN_SPAN * MIN_SPAN, span = fit < MIN_SPAN ? MIN_SPAN : fit;
+    int fit = (int)((size_t)SPAN_BYTES / x_stride) / SPAN_STEP * SPAN_STEP, span = fit < d->k->least ? d->k->least : fit;
     span = span < d->k->span ? span : d->k->span;
     for (int t = 0; t < tokens; t += span) {
         int n = tokens - t < span ? tokens - t : span;
