@@ -345,7 +345,7 @@ INLINE void matmul_256(const qn_matmul *a, size_t bytes, digits_fn *take, const 
     }
 TYPE_256(Q4_K, 8, 144, digits_q4_k, true)
 TYPE_256(Q5_K, 8, 176, digits_q5_k, true)
-TYPE_256(Q6_K, 15, 210, digits_q6_k, false)
+TYPE_256(Q6_K, 31, 210, digits_q6_k, false)
 
 /* ---- blocks of 32: 8 of them at a time, the weights signed ---- */
 
