@@ -178,6 +178,11 @@ void qn__drafter_tried(qn_drafter *d, int n, int right, double price)
     }
 }
 
+void qn__drafter_paid(qn_drafter *d, int rows, double price)
+{
+    d->account -= rows * price;
+}
+
 int qn__drafter_guess(const qn_drafter *d, const int32_t *tokens, size_t n, int most, int32_t *out, double *p)
 {
     double all = 1;

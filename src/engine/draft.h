@@ -46,6 +46,8 @@ bool qn__drafter_see(qn_drafter *d, const int32_t *tokens, size_t n);
 int qn__drafter_most(const qn_drafter *d);
 /* A step said right + 1 tokens; n were drafted for it, each of which cost as much time as `price` tokens. */
 void qn__drafter_tried(qn_drafter *d, int n, int right, double price);
+/* The step computed `rows` rows besides, only because something had been drafted before. */
+void qn__drafter_paid(qn_drafter *d, int rows, double price);
 /* Up to `most` tokens that may come next, and for each the probability that it and all before it do. */
 int qn__drafter_guess(const qn_drafter *d, const int32_t *tokens, size_t n, int most, int32_t *out, double *p);
 

@@ -131,7 +131,8 @@ static qn_status open_parts(qn_engine *e, qn_err *err)
         return st;
     if (!qn__mul((seqs + QN_DRAFT_ROWS) * sizeof(float), (size_t)e->n_vocab, &bytes) || !(e->logits = qn__alloc_aligned(bytes)) ||
         !(e->rows = qn__calloc(rows, sizeof *e->rows)) ||
-        !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)))
+        !(e->tables = qn__calloc(seqs, sizeof *e->tables)) || !(e->states = qn__calloc(seqs, sizeof *e->states)) ||
+        !(e->beyond = qn__calloc(seqs, sizeof *e->beyond)) || !(e->kept = qn__calloc(seqs, sizeof *e->kept)))
         return qn__fail_mem(err, "engine");
     e->max_rows = (int)rows;
     e->decoder = e->model->decoder;
@@ -201,6 +202,8 @@ void qn_engine_close(qn_engine *e)
     qn_free(e->rows);
     qn_free((void *)e->tables);
     qn_free((void *)e->states);
+    qn_free((void *)e->beyond);
+    qn_free(e->kept);
     qn_free(e);
 }
 

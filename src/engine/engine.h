@@ -135,7 +135,8 @@ struct qn_engine {
     /* Room for a step. */
     qn_row *rows;                       /* [max_rows] */
     unsigned char *const **tables;      /* [max_seqs] */
-    float **states;                     /* [max_seqs] */
+    float **states, **beyond;           /* [max_seqs] */
+    int *kept;                          /* [max_seqs] */
     float *logits;                      /* [max_seqs + QN_DRAFT_ROWS][n_vocab] */
 };
 

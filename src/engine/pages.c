@@ -184,6 +184,7 @@ void qn__seq_close(qn_pages *p, qn_seq *s)
     if (s->held)
         qn__pages_let_go(p, s);
     qn__free_aligned(s->state);
+    qn__free_aligned(s->spare);
     qn_free(s->tokens);
     qn_free(s->pages);
     qn_free(s->ids);
@@ -209,6 +210,13 @@ static bool state_room(const qn_pages *p, qn_seq *s)
     if (p->snaps.state_bytes && !s->state)
         s->state = qn__alloc_aligned(p->snaps.state_bytes);
     return s->state || !p->snaps.state_bytes;
+}
+
+bool qn__seq_spare(const qn_pages *p, qn_seq *s)
+{
+    if (p->snaps.state_bytes && !s->spare)
+        s->spare = qn__alloc_aligned(p->snaps.state_bytes);
+    return s->spare != NULL;
 }
 
 static void set_page(qn_pages *p, qn_seq *s, size_t i, int32_t id)

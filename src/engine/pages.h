@@ -30,6 +30,7 @@ typedef struct qn_seq {
     size_t n_shared;        /* of them the tree's: whole ones, from the first */
     qn_tree_node *node;          /* the last of those; NULL: none */
     float *state;           /* of a recurrent model, after n_done tokens; NULL while there is none */
+    float *spare;           /* room for another: what it would be after drafted tokens; NULL until somebody drafts */
     uint64_t session;       /* whose pages it makes; 0: nobody's */
     qn_tree_node *held;          /* what was read from disk for it stays until it is taken over; NULL: nothing */
 } qn_seq;
@@ -54,6 +55,8 @@ void qn__seq_close(qn_pages *p, qn_seq *s);
 qn_status qn__seq_push(qn_seq *s, int32_t token, qn_err *err);
 /* Pages for positions [0, n), and a state. What is kept gives way. Errors: QN_ENOMEM. What was reserved before stays. */
 qn_status qn__seq_reserve(qn_pages *p, qn_seq *s, size_t n, qn_err *err);
+/* Of a recurrent model: room for a state beside its own. False when there is no memory. */
+bool qn__seq_spare(const qn_pages *p, qn_seq *s);
 /* The next n positions have been computed, for good: what is whole is shared from now on. */
 void qn__seq_done(qn_pages *p, qn_seq *s, size_t n);
 

@@ -14,8 +14,9 @@ qn_status qn__small_open(qn_engine *e, qn_err *err)
     if (!m->decoder || m->info.embedding_only || m->info.n_vocab != e->n_vocab)
         return qn__fail(err, QN_EINVAL, "draft model", "%s has %d tokens and %s %d: a draft model needs the same vocabulary, and weights",
                         m->file, m->info.n_vocab, e->model->file, e->n_vocab);
-    if (e->state_bytes || qn__decoder_state_bytes(m->decoder))
-        return qn__fail(err, QN_EINVAL, "draft model", "models with recurrent state cannot take drafts back; leave the draft model out");
+    if (qn__decoder_state_bytes(m->decoder)) /* what it drafts it would have to take back, again and again */
+        return qn__fail(err, QN_EINVAL, "draft model", "%s has a recurrent state, which cannot be taken back; use a draft model without one",
+                        m->file);
     qn_engine_options o = {.n_ctx = e->o.n_ctx, .n_threads = e->o.n_threads, .n_chunk = PIECE, .max_seqs = e->o.max_seqs,
                            .kv = e->o.kv, .kv_ram = (uint64_t)e->max_pages * qn__decoder_page_bytes(m->decoder, e->kv), .cpu = e->o.cpu, .no_repack = e->o.no_repack};
     return qn_engine_open(m, &o, &e->small, err);

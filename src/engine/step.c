@@ -83,28 +83,37 @@ static size_t up_to_want(const qn_request *r, size_t n)
     return n;
 }
 
-/* ---- drafts ---- */
+/* ---- drafts ----
+ *
+ * The state of a recurrent model cannot be taken back. So rows of drafted tokens advance a copy: if all were right it is the sequence's
+ * from then on; if not, the state stays where the known tokens end, and those of the drafted that were right are computed again:
+ *
+ *   tokens  ... t7 | d8 d9 d10      state: after t7, the spare one: after d10
+ *   d8 right, d9 not: x9 is said    the next step: d8 again, x9 | drafts */
 
-/* How many tokens may be drafted for r: none behind the end of its output or context, and none for a recurrent model, whose
- * state cannot be taken back. */
+/* How many tokens may be drafted for r: none behind the end of its output or context, nor of a recurrent model behind the next page
+ * border, where a state is to be kept. */
 static int most_drafts(const qn_engine *e, const qn_request *r)
 {
-    if (r->draft < 0 || e->state_bytes)
+    if (r->draft < 0)
         return 0;
     int64_t most = r->draft > 0 ? r->draft : QN_DRAFT_MOST;
     int64_t ctx = (int64_t)e->o.n_ctx - (int64_t)r->seq->n_tokens, out = (int64_t)r->max_tokens - r->timings.generated_tokens;
     if (r->max_tokens >= 0 && out < ctx)
         ctx = out;
+    int64_t border = QN_PAGE_TOKENS - (int64_t)(r->seq->n_tokens % QN_PAGE_TOKENS);
     most = ctx - 1 < most ? ctx - 1 : most;
+    most = e->state_bytes && border < most ? border : most;
     return most < 0 ? 0 : most > QN_DRAFT_MOST ? QN_DRAFT_MOST : (int)most;
 }
 
 /* Rows for drafted tokens, as long as one more brings more tokens per second: with n rows in time T that are expected to bring
- * x tokens, a row that costs t more and is right with probability p does when (x + p) / (T + t) > x / T. */
-static void draft(qn_engine *e, int writing, int room)
+ * x tokens, a row that costs t more and is right with probability p does when (x + p) / (T + t) > x / T. For a recurrent model it costs
+ * more: if it is the first that is wrong, all before it are computed again. rows: without drafts. */
+static void draft(qn_engine *e, int writing, int rows, int room)
 {
     double expected = writing, seconds, more;
-    int rows = writing;
+    const int known = rows;
     for (qn_request *r = e->first; r && room > 0; r = r->next) {
         int most = r->phase == QN_WRITING && r->n_rows ? most_drafts(e, r) : 0;
         if (most == 0 || !qn__drafter_see(&r->drafter, r->seq->tokens, r->seq->n_tokens))
@@ -124,13 +133,15 @@ static void draft(qn_engine *e, int writing, int room)
             n = qn__constraint_draft(r->constraint, r->guess, p, n, most);
         for (; k < n; k++, rows++) {
             qn__cost_decode(&e->cost, rows, &seconds, &more);
-            if (r->draft == 0 && p[k] * seconds <= more * expected)
+            const double again = e->state_bytes ? ((k ? p[k - 1] : 1) - p[k]) * k : 0;
+            if (r->draft == 0 && p[k] * seconds <= (1 + again) * more * expected)
                 break;
             expected += p[k];
         }
-        qn__cost_decode(&e->cost, writing, &seconds, &more);
+        qn__cost_decode(&e->cost, known, &seconds, &more);
         r->price = (more + (r->by_small ? e->small_s : 0)) * writing / seconds;
-        if (k && qn__seq_reserve(e->pages, r->seq, r->seq->n_done + 1 + (size_t)k, NULL))
+        if (k && (qn__seq_reserve(e->pages, r->seq, r->seq->n_tokens + (size_t)k, NULL) ||
+                  (e->state_bytes && !qn__seq_spare(e->pages, r->seq))))
             k = 0; /* nobody gives way for a guess */
         r->n_guess = k;
         r->n_rows += k;
@@ -214,24 +225,27 @@ static void add_rows(qn_engine *e, qn_request *r, qn_step *step, int *n_out)
         e->rows[i].out = (*n_out)++;
     }
     e->states[step->n_seqs] = s->state;
+    e->beyond[step->n_seqs] = r->n_guess ? s->spare : NULL;
+    e->kept[step->n_seqs] = r->n_rows - r->n_guess;
     e->tables[step->n_seqs++] = s->pages;
 }
 
 /* The rows of the next step. False: nobody could get pages, and somebody gave way or was given up for it: plan again. */
 static bool plan(qn_engine *e, qn_step *step)
 {
-    int n_out = 0, writing = 0, decode = 0;
+    int n_out = 0, writing = 0, known = 0, decode = 0;
     bool wanted = false;
     for (qn_request *r = e->first; r; r = r->next) {
         r->n_rows = r->n_guess = 0;
         r->out = -1;
     }
     for (qn_request *r = e->first; r; r = r->next)
-        if (r->phase == QN_WRITING && qn__engine_reserve(e, r, r->seq->n_done + 1)) {
-            r->n_rows = 1;
+        if (r->phase == QN_WRITING && qn__engine_reserve(e, r, r->seq->n_tokens)) {
+            r->n_rows = (int)(r->seq->n_tokens - r->seq->n_done);
             writing++;
+            known += r->n_rows; /* beyond one each what was drafted before, and was right: as many as there may be drafts, at most */
         }
-    draft(e, writing, e->o.n_chunk - 1 < QN_DRAFT_ROWS ? e->o.n_chunk - 1 : QN_DRAFT_ROWS);
+    draft(e, writing, known, (e->o.n_chunk - 1 < QN_DRAFT_ROWS ? e->o.n_chunk - 1 : QN_DRAFT_ROWS) - (known - writing));
     for (const qn_request *r = e->first; r; r = r->next)
         decode += r->n_rows;
     find_prefixes(e);
@@ -307,6 +321,17 @@ static int32_t choose(qn_engine *e, qn_request *r, float *logits, qn_err *err)
     return token;
 }
 
+/* Whatever was drafted for r was right: a recurrent model's state is the one behind it. */
+static void all_right(qn_engine *e, qn_request *r)
+{
+    qn_seq *s = r->seq;
+    float *state = s->state;
+    s->state = s->spare;
+    s->spare = state;
+    qn__seq_done(e->pages, s, (size_t)r->n_guess);
+    mark(e, r, false);
+}
+
 /* Choose and say tokens for as long as the drafted ones are what was chosen: of those the next row's logits hold. */
 static void say(qn_engine *e, qn_request *r)
 {
@@ -314,6 +339,8 @@ static void say(qn_engine *e, qn_request *r)
     r->timings.drafted_tokens += r->n_guess;
     for (int k = 0;; k++, logits += e->n_vocab) {
         qn_err err = {0};
+        if (e->state_bytes && k > 0 && k == r->n_guess)
+            all_right(e, r);
         int32_t token = choose(e, r, logits, &err);
         if (token < 0) {
             qn__request_fail(r, &err);
@@ -324,15 +351,18 @@ static void say(qn_engine *e, qn_request *r)
         qn__request_emit(r, token);
         if (!right || r->phase != QN_WRITING)
             return;
-        qn__seq_done(e->pages, r->seq, 1);
+        if (!e->state_bytes)
+            qn__seq_done(e->pages, r->seq, 1);
     }
 }
 
-static void speak(qn_engine *e, qn_request *r)
+/* again: rows that were computed before, for the sake of drafts. */
+static void speak(qn_engine *e, qn_request *r, int again)
 {
     int32_t before = r->timings.accepted_tokens;
     say(e, r);
     const int right = r->timings.accepted_tokens - before;
+    qn__drafter_paid(&r->drafter, again, r->price);
     if (r->by_small)
         qn__small_learn(r, r->n_guess, right);
     if (r->draft == 0)
@@ -343,6 +373,7 @@ static void speak(qn_engine *e, qn_request *r)
 static void settle(qn_engine *e, qn_request *r, double seconds)
 {
     bool reading = r->phase == QN_READING;
+    const int again = reading ? 0 : r->n_rows - r->n_guess - 1;
     *(r->timings.generated_tokens == 0 ? &r->timings.prefill_s : &r->timings.decode_s) += seconds;
     if (!reading)
         r->client->served += r->n_rows;
@@ -366,7 +397,7 @@ static void settle(qn_engine *e, qn_request *r, double seconds)
     else if (r->out < 0)
         qn__request_end(r, QN_END_CONTEXT);
     else
-        speak(e, r);
+        speak(e, r, again);
 }
 
 qn_status qn__engine_no_numbers(const char *where, qn_err *err)
@@ -397,7 +428,7 @@ qn_status qn__engine_step(qn_engine *e, qn_err *err)
     e->last_step = (qn_step_stats){0};
     /* A step that was abandoned half-way has left recurrent states advanced in some layers and not in others, and nothing
      * brings them back (pages are simply written again): such a step runs to its end. */
-    qn_step step = {.rows = e->rows, .pages = e->tables, .states = e->states, .logits = e->logits,
+    qn_step step = {.rows = e->rows, .pages = e->tables, .states = e->states, .logits = e->logits, .beyond = e->beyond, .kept = e->kept,
                     .cancelled = e->state_bytes ? NULL : step_cancelled, .cancel_arg = e};
     qn__engine_admit(e, start);
     while (!plan(e, &step))

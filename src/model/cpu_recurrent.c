@@ -29,15 +29,28 @@ static float *state_of(const recurrent_job *j, const qn_run *r)
     return r->state + j->l->state_at;
 }
 
+/* Of n floats of the run's state, those that row t advances: from `kept` on a copy. It is made while they are in the core's cache, so
+ * that it costs their writing and no more. */
+static float *state_for(const qn_run *r, int t, float *state, size_t n)
+{
+    if (!r->beyond || t != r->first + r->kept)
+        return state;
+    float *copy = r->beyond + (state - r->state);
+    memcpy(copy, state, n * sizeof *copy);
+    return copy;
+}
+
 /* The convolution of one run, in place: channels are independent, but a run's tokens are not, so a piece is one run. */
 static void conv_piece(void *arg, int item, int thread)
 {
     const recurrent_job *j = arg;
     const qn_run *r = &j->runs[item];
+    float *state = state_of(j, r);
     (void)thread;
     for (int t = r->first; t < r->first + r->n; t++) {
         float *x = qn__row(j->in, t) + j->at;
-        j->d->k->conv_step(j->l->conv, j->l->conv_bias, state_of(j, r), x, x, j->channels, j->s->conv);
+        state = state_for(r, t, state, (size_t)(j->s->conv - 1) * (size_t)j->channels);
+        j->d->k->conv_step(j->l->conv, j->l->conv_bias, state, x, x, j->channels, j->s->conv);
     }
 }
 
@@ -81,6 +94,7 @@ static void delta_piece(void *arg, int item, int thread)
         const float *row = qn__row(j->in, t);
         float decay = qn__expf(softplus(qn__row(j->alpha, t)[head] + j->l->dt_bias[head]) * j->l->a[head]);
         float beta = 1.0f / (1.0f + qn__expf(-qn__row(j->beta, t)[head]));
+        state = state_for(r, t, state, (size_t)s->state * (size_t)value);
         j->d->k->delta_step(state, row + key * s->state, row + (s->groups + key) * s->state,
                             row + 2 * s->groups * s->state + head * value, decay, beta,
                             qn__row(j->out, t) + head * value, s->state, value);
@@ -121,6 +135,7 @@ static void mamba_piece(void *arg, int item, int thread)
                     *b = row + 2 * s->inner + group * s->state;
         float *y = qn__row(j->out, t) + head * n;
         float dt = softplus(row[s->inner + j->channels + head] + j->l->dt_bias[head]);
+        state = state_for(r, t, state, (size_t)s->state * (size_t)n);
         j->d->k->scale(x, dt, scaled, n);
         j->d->k->ssm_step(state, scaled, b, b + s->groups * s->state, qn__expf(dt * j->l->a[head]), y, s->state, n);
         j->d->k->add_scaled(x, j->l->skip[head], y, n);

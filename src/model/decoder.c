@@ -315,7 +315,9 @@ static int find_runs(qn_context *c, const qn_step *step)
             float *state = c->d->w.state_floats > 0 ? step->states[r->seq] : NULL;
             if (state && r->pos == 0)
                 memset(state, 0, c->d->w.state_floats * sizeof *state);
-            c->runs[n++] = (qn_run){.first = i, .n = 1, .pos = r->pos, .pages = step->pages[r->seq], .state = state};
+            float *beyond = state && step->beyond ? step->beyond[r->seq] : NULL;
+            c->runs[n++] = (qn_run){.first = i, .n = 1, .pos = r->pos, .pages = step->pages[r->seq], .state = state,
+                                    .beyond = beyond, .kept = beyond ? step->kept[r->seq] : 0};
         }
     }
     return n;

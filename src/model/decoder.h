@@ -92,6 +92,10 @@ typedef struct qn_step {
     unsigned char *const *const *pages; /* [n_seqs][pages of that sequence] */
     int n_seqs;
     float *const *states; /* [n_seqs], each qn__decoder_state_bytes, updated; a row of position 0 starts it anew */
+    /* Rows that may turn out not to be wanted: of sequence i only the first kept[i] rows advance states[i]; beyond[i] becomes what it
+     * would be after all of them. NULL, for one or for all: there are none such. */
+    float *const *beyond;
+    const int *kept;
     float *logits;        /* [rows with out >= 0][n_vocab], or NULL */
     float *hidden;        /* [rows with out >= 0][n_embd]: the normed last hidden state, or NULL */
     float *scores;        /* [rows with out >= 0][n_labels]: what the head makes of it, or NULL */

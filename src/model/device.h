@@ -23,6 +23,8 @@ typedef struct qn_run {
     int32_t pos;                         /* of the first */
     unsigned char *const *pages;
     float *state;                        /* of the sequence's recurrent layers, or NULL */
+    float *beyond;                       /* rows from `kept` on advance a copy of it here; NULL: all of them `state` */
+    int kept;
 } qn_run;
 
 /* Where a layer's keys and values lie in a page, and how heads share them. */

@@ -1,5 +1,6 @@
 /* Recurrent models through the engine: a sequence's state beside its pages, snapshots of it, and what is resumed from them.
  * Everything is compared, by the bytes of all logits that it samples from, with the same prompt alone in a new engine. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,6 +87,7 @@ static qn_status ask(qn_engine *e, const int32_t *tokens, size_t n, int32_t max,
     o.ignore_eos = true;
     o.sampling.temperature = 1;
     o.sampling.seed = 7;
+    o.draft = -1; /* a token at a time */
     return qn_request_open(e, &o, out, err);
 }
 
@@ -291,6 +293,179 @@ static void planted_fault(void **state)
     qn_engine_close(e);
 }
 
+/* ---- drafting ---- */
+
+enum { COPY = 150, TOPS = 3 };
+
+typedef struct said {
+    int32_t ids[COPY];
+    qn_prob probs[COPY * (TOPS + 1)]; /* of the logits as they came: what differs in a bit shows here */
+    size_t n;
+    qn_timings timings;
+} said;
+
+/* A text, and an answer that copies it with changes. */
+static void edit(int32_t *t, int32_t *copy, uint32_t salt)
+{
+    fill(t, LONG, 0, salt + 1);
+    for (size_t i = 0; i < COPY; i++)
+        copy[i] = i % 19 == salt ? (int32_t)(i * 7 % 500) : t[(i + 3) % LONG];
+}
+
+static void take_said(qn_request *r, said *s)
+{
+    qn_event ev = {0};
+    *s = (said){0};
+    while (ev.kind != QN_EVENT_END) {
+        OK(qn_request_next(r, &ev, &err));
+        if (ev.kind != QN_EVENT_TEXT)
+            continue;
+        assert_true(s->n + ev.n_tokens <= COPY);
+        memcpy(s->ids + s->n, ev.tokens, ev.n_tokens * sizeof *ev.tokens);
+        memcpy(s->probs + s->n * (TOPS + 1), ev.probs, ev.n_tokens * (TOPS + 1) * sizeof *ev.probs);
+        s->n += ev.n_tokens;
+    }
+    s->timings = ev.timings;
+    qn_request_close(r);
+}
+
+/* says: what is said instead; NULL: what the model says, drawn with a seed. */
+static qn_request *draw(qn_engine *e, const int32_t *t, size_t n, const int32_t *says, size_t max, int32_t draft)
+{
+    qn_request_options o;
+    qn_request *r = NULL;
+    qn_request_options_init(&o);
+    o.tokens = t;
+    o.n_tokens = n;
+    o.max_tokens = (int32_t)max;
+    o.ignore_eos = true;
+    o.probs = true;
+    o.top_probs = TOPS;
+    o.sampling.temperature = says ? 0 : 0.2f;
+    o.sampling.seed = 7;
+    o.draft = draft;
+    OK(qn_request_open(e, &o, &r, &err));
+    r->replay = says;
+    return r;
+}
+
+static bool same_said(const said *a, const said *b)
+{
+    return a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0 &&
+           memcmp(a->probs, b->probs, a->n * (TOPS + 1) * sizeof *a->probs) == 0;
+}
+
+/* Drafts that are right, wrong at once, and wrong after some: none changes a bit, of this answer or of what is resumed from it. */
+static void drafted(void **state)
+{
+    (void)state;
+    static const int32_t drafts[] = {0, 1, 3, 7, 24};
+    static said want[2], got, after, after_want;
+    int32_t t[LONG], copy[COPY], more[LONG + COPY + 10];
+    long long drafted = 0, accepted = 0;
+    edit(t, copy, 4);
+    qn_engine *e = engine(512, 1, 1);
+    for (int own = 0; own < 2; own++) {
+        take_said(draw(e, t, LONG, own ? NULL : copy, COPY, -1), &want[own]);
+        assert_int_equal(want[own].timings.drafted_tokens, 0);
+    }
+    qn_engine_close(e);
+    for (size_t i = 0; i < sizeof drafts / sizeof *drafts; i++)
+        for (int own = 0; own < 2; own++) {
+            e = engine(drafts[i] == 3 ? 4 : 512, 1, 2);
+            take_said(draw(e, t, LONG, own ? NULL : copy, COPY, drafts[i]), &got);
+            assert_true(same_said(&got, &want[own]));
+            drafted += got.timings.drafted_tokens;
+            accepted += got.timings.accepted_tokens;
+            memcpy(more, t, sizeof t);
+            memcpy(more + LONG, got.ids, sizeof got.ids);
+            fill(more + LONG + COPY, 10, 0, 5);
+            for (int changed = 0; changed < 2; changed++) { /* the conversation goes on, from about its end or the last border */
+                more[LONG + COPY - 1] ^= changed;
+                qn_engine *fresh = engine(512, 1, 1);
+                take_said(draw(fresh, more, LONG + COPY + 10, NULL, 5, -1), &after_want);
+                qn_engine_close(fresh);
+                take_said(draw(e, more, LONG + COPY + 10, NULL, 5, drafts[i]), &after);
+                assert_true(same_said(&after, &after_want));
+                assert_true(after.timings.cached_tokens >= (changed ? 256 : LONG + COPY - 1 - QN_DRAFT_MOST));
+            }
+            qn_engine_close(e);
+        }
+    assert_true(accepted > COPY && drafted > accepted + 20); /* both outcomes were met, often */
+    got = want[0];
+    got.probs[COPY].logprob = nextafterf(got.probs[COPY].logprob, 0); /* planted */
+    assert_false(same_said(&got, &want[0]));
+    printf("figure: recurrent: drafting: %lld of %lld drafted tokens accepted, the same bytes\n", accepted, drafted);
+}
+
+/* A smaller model drafts for it, if it has no state itself. */
+static void small_model(void **state)
+{
+    (void)state;
+    static said want, got;
+    int32_t t[LONG], copy[COPY];
+    qn_model *small = NULL;
+    qn_engine *e = NULL;
+    qn_engine_options o = options(512, 64, 1, 1);
+    edit(t, copy, 2);
+    o.draft_model = model;
+    assert_int_equal(qn_engine_open(model, &o, &e, NULL), QN_EINVAL);
+    OK(qn_model_open("tests/data/models/qwen2.gguf", QN_OPEN_FULL, &small, &err));
+    o.draft_model = small;
+    OK(qn_engine_open(model, &o, &e, &err));
+    int32_t by_small = 0;
+    for (int i = 0; i < 4; i++) {
+        const int32_t *says = i < 2 ? copy : NULL;
+        qn_engine *alone = engine(512, 1, 1);
+        take_said(draw(alone, t, LONG, says, COPY, -1), &want);
+        qn_engine_close(alone);
+        take_said(draw(e, t, LONG, says, COPY, i % 2 ? 5 : 0), &got);
+        assert_true(same_said(&got, &want));
+        by_small += got.timings.drafted_tokens;
+    }
+    assert_true(by_small > 0);
+    qn_engine_close(e);
+    qn_model_close(small);
+}
+
+/* Several at once, who give way to one another, and one that is cancelled with drafts on their way. */
+static void drafted_together(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    static said want[N], got;
+    int32_t t[N][LONG], copy[N][COPY];
+    qn_request *r[N];
+    for (uint32_t i = 0; i < N; i++) {
+        edit(t[i], copy[i], i);
+        qn_engine *e = engine(512, 1, 1);
+        take_said(draw(e, t[i], LONG, copy[i], COPY, -1), &want[i]);
+        qn_engine_close(e);
+    }
+    qn_engine_options o = options(320, 64, N, 2);
+    o.kv_ram = 1; /* as few pages as there may be */
+    for (int few = 0; few < 2; few++) {
+        qn_engine *e = NULL;
+        o.kv_ram = few ? o.kv_ram : 0;
+        OK(qn_engine_open(model, &o, &e, &err));
+        for (uint32_t i = 0; i < N; i++)
+            r[i] = draw(e, t[i], LONG, copy[i], COPY, i == 2 ? -1 : i == 1 ? 6 : 0);
+        qn_event ev = {0};
+        while (ev.kind != QN_EVENT_TEXT) /* of the last */
+            OK(qn_request_next(r[3], &ev, &err));
+        qn_request_cancel(r[3]);
+        for (uint32_t i = 0; i < 3; i++) {
+            take_said(r[i], &got);
+            assert_true(same_said(&got, &want[i]));
+        }
+        qn_request_close(r[3]);
+        take_said(draw(e, t[3], LONG, copy[3], COPY, 24), &got);
+        assert_true(same_said(&got, &want[3]));
+        qn_engine_close(e);
+        o.kv_ram = 1;
+    }
+}
+
 /* ---- when things go wrong ---- */
 
 static void cancelled(void **state)
@@ -437,7 +612,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunked_and_batched), cmocka_unit_test(logits_are_chunked), cmocka_unit_test(resumed),
-        cmocka_unit_test(branches), cmocka_unit_test(planted_fault), cmocka_unit_test(cancelled),
+        cmocka_unit_test(branches), cmocka_unit_test(planted_fault), cmocka_unit_test(drafted), cmocka_unit_test(small_model),
+        cmocka_unit_test(drafted_together), cmocka_unit_test(cancelled),
         cmocka_unit_test(memory_is_bounded), cmocka_unit_test(allocation_fails), cmocka_unit_test(store),
     };
     int bad = cmocka_run_group_tests_name("Mamba-2", tests, open_first, close_model);
