@@ -28,16 +28,56 @@
 
 typedef enum answer { WHOLE, ZIPPED, MISSING, BUSY, CUT, CHUNKED_FOREVER, SAYS_LARGE, TO_HTTP, TO_FILE, CIRCLE, NOTHING, GARBAGE, SILENT, PAGES } answer;
 
+typedef struct script {
+    answer how;
+    const char *body;
+    size_t n;
+} script;
+
 static struct {
     int fd;
     unsigned port;
     pthread_t thread;
-    answer how;
-    const char *body;
-    size_t n;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t idle;
+    bool busy;
+    script next;
     int asked;
     char path[256]; /* that was asked for last */
-} server;
+} server = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+
+static void set_busy(bool busy)
+{
+    pthread_mutex_lock(&server.lock);
+    server.busy = busy;
+    pthread_cond_broadcast(&server.idle);
+    pthread_mutex_unlock(&server.lock);
+}
+
+/* The server has done with whoever asked, and with the body that it gave. */
+static void settle(void)
+{
+    pthread_mutex_lock(&server.lock);
+    while (server.busy)
+        pthread_cond_wait(&server.idle, &server.lock);
+    pthread_mutex_unlock(&server.lock);
+}
+
+static int asked(void)
+{
+    pthread_mutex_lock(&server.lock);
+    const int n = server.asked;
+    pthread_mutex_unlock(&server.lock);
+    return n;
+}
+
+static bool asked_for(const char *part)
+{
+    pthread_mutex_lock(&server.lock);
+    const bool has = strstr(server.path, part) != NULL;
+    pthread_mutex_unlock(&server.lock);
+    return has;
+}
 
 static void send_all(int fd, const char *p, size_t n)
 {
@@ -59,10 +99,10 @@ static void say(int fd, const char *status, const char *headers, const char *bod
 }
 
 /* Rows of a table, 100 at a time, as the published tables are given. */
-static void say_page(int fd)
+static void say_page(int fd, const char *path)
 {
     static const char row[] = "{\"row_idx\":%zu,\"row\":{\"name\":\"p%zu\",\"language\":\"cpp\",\"prompt\":\"int f() {\\n\",\"tests\":\"}\\n\",\"stop_tokens\":[\"\\n}\"]},\"truncated_cells\":[]}";
-    const char *at = strstr(server.path, "offset=");
+    const char *at = strstr(path, "offset=");
     const size_t offset = at ? strtoul(at + 7, NULL, 10) : 0;
     qn_buf b = {0};
     qn__buf_puts(&b, "{\"features\":[],\"rows\":[");
@@ -77,7 +117,7 @@ static void say_page(int fd)
 
 static void serve_one(int fd)
 {
-    char request[4096], there[96];
+    char request[4096], there[96], path[256] = "";
     size_t n = 0;
     while (n < sizeof request - 1) {
         const ssize_t r = recv(fd, request + n, sizeof request - 1 - n, 0);
@@ -89,20 +129,24 @@ static void serve_one(int fd)
             break;
     }
     request[n] = 0;
+    (void)sscanf(request, "GET %255s", path);
+    pthread_mutex_lock(&server.lock);
+    const script s = server.next;
     server.asked++;
-    (void)sscanf(request, "GET %255s", server.path);
-    (void)snprintf(there, sizeof there, "Location: %s://127.0.0.1:%u/elsewhere\r\n", server.how == TO_FILE ? "file" : "http", server.port);
-    switch (server.how) {
-    case WHOLE: say(fd, "200 OK", "", server.body, server.n, server.n); break;
-    case ZIPPED: say(fd, "200 OK", "Content-Type: application/gzip\r\n", server.body, server.n, server.n); break;
+    memcpy(server.path, path, sizeof path);
+    pthread_mutex_unlock(&server.lock);
+    (void)snprintf(there, sizeof there, "Location: %s://127.0.0.1:%u/elsewhere\r\n", s.how == TO_FILE ? "file" : "http", server.port);
+    switch (s.how) {
+    case WHOLE: say(fd, "200 OK", "", s.body, s.n, s.n); break;
+    case ZIPPED: say(fd, "200 OK", "Content-Type: application/gzip\r\n", s.body, s.n, s.n); break;
     case MISSING: say(fd, "404 Not Found", "", "no", 2, 2); break;
     case BUSY: say(fd, "503 Service Unavailable", "", "", 0, 0); break;
-    case CUT: say(fd, "200 OK", "", server.body, server.n / 2, server.n); break;
+    case CUT: say(fd, "200 OK", "", s.body, s.n / 2, s.n); break;
     case SAYS_LARGE: say(fd, "200 OK", "", "x", 1, (size_t)1 << 33); break;
     case TO_HTTP: case TO_FILE: case CIRCLE: say(fd, "302 Found", there, "", 0, 0); break;
     case NOTHING: break;
     case GARBAGE: send_all(fd, "\xff\xfe\x00", 3); break;
-    case PAGES: say_page(fd); break;
+    case PAGES: say_page(fd, path); break;
     case SILENT: (void)recv(fd, request, 1, 0); break; /* until the client goes */
     case CHUNKED_FOREVER:
         send_all(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 47);
@@ -123,8 +167,10 @@ static void *serve(void *arg)
         const int fd = accept(server.fd, NULL, NULL);
         if (fd < 0)
             return NULL;
+        set_busy(true);
         serve_one(fd);
         (void)close(fd);
+        set_busy(false);
     }
 }
 
@@ -173,6 +219,7 @@ static qn_status fetch(const char *name, qn_err *err)
     const qn_status st = qn_suite_fetch(name, &(qn_suite_fetch_options){.dir = dir}, &path, err);
     assert_true(!st == (path != NULL));
     qn_free(path);
+    settle();
     return st;
 }
 
@@ -218,10 +265,10 @@ static void drop(const char *file)
 
 static void answer_with(answer how, const char *body, size_t n)
 {
-    server.how = how;
-    server.body = body;
-    server.n = n;
+    pthread_mutex_lock(&server.lock);
+    server.next = (script){how, body, n};
     server.asked = 0;
+    pthread_mutex_unlock(&server.lock);
 }
 
 static void test_whole(void **state)
@@ -232,13 +279,13 @@ static void test_whole(void **state)
     if (fetch("mbpp-sanitized", &err))
         fail_msg("%s: %s", err.where, err.what);
     assert_true(holds("sanitized-mbpp.json", made, n_made));
-    assert_non_null(strstr(server.path, "/mbpp/sanitized-mbpp.json"));
-    assert_int_equal(server.asked, 1);
+    assert_true(asked_for("/mbpp/sanitized-mbpp.json"));
+    assert_int_equal(asked(), 1);
     assert_int_equal(fetch("mbpp-sanitized", &err), QN_OK); /* there: nobody is asked */
-    assert_int_equal(server.asked, 1);
+    assert_int_equal(asked(), 1);
     hold("sanitized-mbpp.json", "[1"); /* damaged: got again */
     assert_int_equal(fetch("mbpp-sanitized", &err), QN_OK);
-    assert_int_equal(server.asked, 2);
+    assert_int_equal(asked(), 2);
     assert_true(holds("sanitized-mbpp.json", made, n_made));
     assert_int_equal(files(), 1);
     drop("sanitized-mbpp.json");
@@ -270,8 +317,8 @@ static void test_pages(void **state)
     answer_with(PAGES, NULL, 0);
     if (fetch("multipl-e-cpp", &err))
         fail_msg("%s: %s", err.where, err.what);
-    assert_int_equal(server.asked, 2);
-    assert_non_null(strstr(server.path, "config=humaneval-cpp&split=test&offset=100&length=100"));
+    assert_int_equal(asked(), 2);
+    assert_true(asked_for("config=humaneval-cpp&split=test&offset=100&length=100"));
     assert_int_equal(fetch("multipl-e-ts", &err), QN_EFORMAT); /* another number of problems */
     assert_int_equal(files(), 1);
     drop("humaneval-cpp.jsonl");
@@ -353,7 +400,7 @@ static void test_no_place(void **state)
     char *path = NULL;
     answer_with(WHOLE, made, n_made);
     assert_int_equal(qn_suite_fetch("mbpp-sanitized", &(qn_suite_fetch_options){.dir = "/proc/nowhere"}, &path, &err), QN_EIO);
-    assert_int_equal(server.asked, 0);
+    assert_int_equal(asked(), 0);
     const char *from = getenv("QUERN_SUITES_FROM");
     char kept[64];
     (void)snprintf(kept, sizeof kept, "%s", from ? from : "");
@@ -364,7 +411,7 @@ static void test_no_place(void **state)
         assert_non_null(strstr(err.what, i ? "is not an address with https" : "cannot be reached"));
     }
     (void)setenv("QUERN_SUITES_FROM", kept, 1);
-    assert_int_equal(server.asked, 0);
+    assert_int_equal(asked(), 0);
     assert_int_equal(files(), 0);
 }
 
