@@ -145,6 +145,10 @@ static answer turn(const int32_t *tokens, size_t n, const char *disk, qn_cache_s
 
 static void killed_after_every_turn(void **state)
 {
+#ifdef QN_TSAN
+    printf("skipped: ThreadSanitizer does not follow threads into a forked process\n");
+    skip();
+#endif
     (void)state;
     int32_t t[SYSTEM + TURNS * (USER + ANSWER)], made[USER];
     size_t n = SYSTEM, prompt = 0, computed = 0, fresh = 0, worst = 0;
@@ -292,6 +296,10 @@ static void recurrent(void **state)
 
 static void allocation_fails(void **state)
 {
+#ifdef QN_TSAN
+    printf("skipped: long, and one thread does it all\n");
+    skip();
+#endif
     (void)state;
     enum { N = 200 };
     int32_t t[N];
