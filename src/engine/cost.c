@@ -8,6 +8,8 @@ enum {
     UNKNOWN = 64 /* tokens, while nothing is known */
 };
 static const double KEEP_DECODE = 0.97, KEEP_PREFILL = 0.7, MORE_UNKNOWN = 0.15, SPREAD = 0.05;
+/* How far steps went beyond what was expected is remembered so: on a machine that others keep busy, that is how far they go again. */
+static const double KEEP_OVER = 0.99, MOST_OVER = 1, SPARE = 0.25;
 /* A step that took so much longer than expected: what was known before is of another time. */
 static const double SURPRISE = 1.3, KEEP_SURPRISED = 0.1;
 
@@ -71,10 +73,20 @@ void qn__cost_learn(qn_cost *c, int prefill, double depth, int decode, double se
         if (decode && c->decode.w > 0)
             qn__cost_decode(c, decode, &beside, &more);
         double left = seconds - beside, each = (left > 0.1 * seconds ? left : 0.1 * seconds) / prefill, a, b;
-        bool late = qn__line_fit(&c->prefill, &a, &b) && each > SURPRISE * (a + b * depth);
+        const bool known = qn__line_fit(&c->prefill, &a, &b), late = known && each > SURPRISE * (a + b * depth);
+        const double over = known ? seconds / (beside + prefill * (a + b * depth)) - 1 : 0;
+        c->over = fmin(MOST_OVER, fmax(over, c->over * KEEP_OVER));
         c->last = prefill;
         qn__line_add(&c->prefill, depth, each, prefill, late ? KEEP_SURPRISED : KEEP_PREFILL);
     }
+}
+
+/* A line through few steps that lie close together says little about depths far from them: a token costs four fifths of what it did
+ * lately at least. */
+static double careful(const qn_cost *c, double seconds)
+{
+    const double least = 0.8 * c->prefill.y / c->prefill.w;
+    return seconds > least ? seconds : least;
 }
 
 int qn__cost_prefill(const qn_cost *c, double from, int decode, double limit, int least, int most)
@@ -84,20 +96,24 @@ int qn__cost_prefill(const qn_cost *c, double from, int decode, double limit, in
         least = most;
     if (!(limit < INFINITY))
         return most;
-    if (!qn__line_fit(&c->prefill, &a, &b))
-        return most < UNKNOWN ? most : UNKNOWN;
     if (decode && c->decode.w > 0)
         qn__cost_decode(c, decode, &beside, &more);
-    /* A line through few steps that lie close together says little about depths far from them, so a token costs four fifths of what it
-     * did lately at least; and a step has twice as many as the last at most. What that loses is made up for in a few steps; a step
-     * that takes ten times its time is not. */
+    if (!qn__line_fit(&c->prefill, &a, &b)) {
+        int n = UNKNOWN;
+        if (decode && (beside <= 0 || limit - beside < n * more)) /* a token costs as much as a further row of theirs, until it is known */
+            n = beside > 0 && limit > beside ? (int)((limit - beside) / more) : least;
+        return n < least ? least : n > most ? most : n;
+    }
+    if (decode && c->over > SPARE) /* the limit leaves so much to spare; where steps go further beyond, it is to be kept all the same */
+        limit *= (1 + SPARE) / (1 + c->over);
+    /* A step has twice as many as the last at most. What that loses is made up for in a few steps; a step that takes ten times its time
+     * is not. */
     if (c->last > 0 && most > 2 * c->last)
         most = 2 * c->last > UNKNOWN ? 2 * c->last : UNKNOWN < most ? UNKNOWN : most;
     if (least > most)
         least = most;
     /* n * (a + b * (from + n / 2)) = room */
-    double room = limit - beside, p = a + b * from, mean = c->prefill.y / c->prefill.w, n;
-    p = p > 0.8 * mean ? p : 0.8 * mean;
+    double room = limit - beside, p = careful(c, a + b * from), n;
     if (room <= 0)
         return least;
     n = b > 0 ? (sqrt(p * p + 2 * b * room) - p) / b : p > 0 ? room / p : most;

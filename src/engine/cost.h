@@ -19,6 +19,7 @@ typedef struct qn_cost {
     qn_line decode;  /* x: rows, y: seconds of the step */
     qn_line prefill; /* x: mean position, y: seconds per token */
     double ratio;    /* of one row more to a step of one, when steps differed last; 0: they never did */
+    double over;     /* how far beyond its expected time a step with prefill went lately, as a share of that */
     int last;        /* tokens of prefill in the last step that had any to speak of; 0: none yet */
     bool frozen;     /* learns nothing: for tests */
 } qn_cost;
