@@ -11,6 +11,10 @@
  * Numbers are little-endian. Pages are stored as they lie in memory: on half floats zstd gained 8 % at a tenth of the speed at
  * which a disk reads, on q8_0 7 % (bench/HISTORY.md).
  *
+ * Only whole pages are written, also when the engine is closed in peace: a page's name is that of its 64 tokens, and is what a file is
+ * found by. A partial last page has none; it would need an index of its own, and would save 63 tokens of a conversation's first turn after
+ * a restart (test_cache: 40 at most).
+ *
  * Everything in a file is checked before it is used; its size follows from its head. The checksum is XXH3: against damage, not
  * against forgery, for which there are the directory's permissions. */
 #ifndef QN_ENGINE_PAGEFILE_H
