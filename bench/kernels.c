@@ -194,7 +194,7 @@ int main(int argc, char **argv)
             if (argc > 1 && strcmp(argv[1], qn__type_info(types[i])->name) != 0)
                 continue;
             matmuls(k, types[i], false);
-            if (k->lanes && qn__pack_has(types[i]))
+            if (qn__kernels_pack(k, types[i]))
                 matmuls(k, types[i], true);
         }
     for (int l = levels - 1; l >= 0 && argc < 2; l--)

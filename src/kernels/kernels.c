@@ -1,6 +1,7 @@
 /* kernels.c - the table of each level: constant. */
 #include "kernels/kernels.h"
 
+#include "kernels/pack.h"
 #include "kernels/ref/ref.h"
 #if defined(__x86_64__)
 #include "kernels/x86/x86.h"
@@ -53,12 +54,14 @@ static const qn_kernels tables[] = {
                     OPERATIONS(avx512)},
 #elif defined(__aarch64__)
     [QN_CPU_NEON] = {.level = QN_CPU_NEON,
+                     .lanes = 8,
                      .span = 64,
                      .least = 64,
                      ACTS,
                      .matmul = {QN_FLOAT_TYPES(NEON) QN_MAIN_TYPES(NEON) QN_MORE_TYPES(REF)},
                      OPERATIONS(neon)},
     [QN_CPU_I8MM] = {.level = QN_CPU_I8MM,
+                     .lanes = 8,
                      .span = 64,
                      .least = 64,
                      ACTS,
@@ -89,6 +92,12 @@ const qn_kernels *qn__kernels_form(qn_cpu level, int i)
 const qn_kernels *qn__kernels(qn_cpu level)
 {
     return qn__kernels_form(level, 0);
+}
+
+/* What a level takes from ref reads rows as they lie in the file. */
+bool qn__kernels_pack(const qn_kernels *k, qn_type type)
+{
+    return k->lanes > 0 && qn__pack_has(type) && k->matmul[type] != tables[QN_CPU_REF].matmul[type];
 }
 
 size_t qn__kv_bytes(qn_kv kv, int head)

@@ -72,7 +72,7 @@ typedef struct qn_kernels {
 
     /* Which form matmul[type] wants, and the matmul; every type that qn__dequant_has has one. */
     qn_act act[QN_TYPE__COUNT];
-    int lanes; /* rows of a packed group (pack.h) that matmul takes; 0: it takes none */
+    int lanes; /* rows of a packed group (pack.h) that matmul takes, of what qn__kernels_pack says; 0: it takes none */
     int span; /* tokens that a matmul is best given at once, as long as their activations stay in a second-level cache */
     int least; /* ... and so many even if they do not: weights unpacked for fewer cost more than that */
     void (*matmul[QN_TYPE__COUNT])(const qn_matmul *a);
@@ -126,6 +126,8 @@ const qn_kernels *qn__kernels(qn_cpu level);
 /* A level may have further instructions for the same bits: the i-th form that the machine has, best first; NULL past the
  * end. qn__kernels gives the first. */
 const qn_kernels *qn__kernels_form(qn_cpu level, int i);
+/* Does matmul[type] take packed groups of k->lanes rows? Levels of as many lanes take the same types. */
+bool qn__kernels_pack(const qn_kernels *k, qn_type type);
 /* Bytes of one prepared row, a multiple of 64. */
 size_t qn__act_bytes(qn_act act, int k);
 

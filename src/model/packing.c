@@ -74,6 +74,7 @@ typedef struct matrix {
 
 typedef struct job {
     const qn_gguf *g;
+    const qn_kernels *k;
     int lanes, n, cap, n_pieces;
     matrix *m;
     size_t bytes;
@@ -82,7 +83,7 @@ typedef struct job {
 
 static void consider(job *j, qn_weight *w)
 {
-    if (w->rows <= 0 || w->rows % j->lanes != 0 || !qn__pack_has(w->type))
+    if (w->rows <= 0 || w->rows % j->lanes != 0 || !qn__kernels_pack(j->k, w->type))
         return;
     size_t cap = (size_t)j->cap, group = w->row_bytes * (size_t)j->lanes;
     if (!qn__grow((void **)&j->m, &cap, (size_t)j->n + 1, sizeof *j->m)) {
@@ -173,9 +174,9 @@ static qn_status fill(job *j, packed *p, int n_threads, qn_err *err)
 }
 
 /* *out stays NULL where there is nothing to pack, or no room. */
-static qn_status make(const qn_decoder *d, int lanes, int n_threads, packed **out, qn_err *err)
+static qn_status make(const qn_decoder *d, const qn_kernels *k, int n_threads, packed **out, qn_err *err)
 {
-    job j = {.g = d->g, .lanes = lanes};
+    job j = {.g = d->g, .k = k, .lanes = k->lanes};
     size_t n = (size_t)d->h.n_layers;
     packed *p = qn__calloc(1, sizeof *p);
     if (!p || !(p->layers = qn__alloc(n * sizeof *p->layers))) {
@@ -186,7 +187,7 @@ static qn_status make(const qn_decoder *d, int lanes, int n_threads, packed **ou
     p->view = *d;
     p->view.packings = NULL;
     p->view.w.layers = p->layers;
-    p->lanes = lanes;
+    p->lanes = k->lanes;
     for (size_t i = 0; i < n; i++)
         consider_layer(&j, &p->layers[i]);
     consider(&j, &p->view.w.output);
@@ -205,7 +206,8 @@ static qn_status make(const qn_decoder *d, int lanes, int n_threads, packed **ou
 
 qn_status qn__decoder_pack(const qn_decoder *d, qn_cpu level, int n_threads, const qn_decoder **out, qn_err *err)
 {
-    int lanes = qn__kernels(level)->lanes;
+    const qn_kernels *k = qn__kernels(level);
+    int lanes = k->lanes;
     qn_status s = QN_OK;
     packed *p = NULL;
     if (lanes > 0) {
@@ -213,7 +215,7 @@ qn_status qn__decoder_pack(const qn_decoder *d, qn_cpu level, int n_threads, con
         for (p = d->packings->first; p && p->lanes != lanes;)
             p = p->next;
         if (!p) {
-            s = make(d, lanes, n_threads, &p, err);
+            s = make(d, k, n_threads, &p, err);
             if (p) {
                 p->next = d->packings->first;
                 d->packings->first = p;

@@ -273,13 +273,14 @@ static const char *check_cuts(const qn_kernels *kn, const problem *p, const fiel
     return NULL;
 }
 
-/* Rows that are whole groups, packed: the same bytes, whole and in pieces of groups. And packing loses nothing. */
+/* Rows that are whole groups, packed: the same bytes, whole, in pieces of groups, and token by token. And packing loses
+ * nothing. */
 static const char *check_packed(const qn_kernels *kn, const problem *p, const field *whole)
 {
     const char *bad, *name = qn__type_info(p->type)->name;
     size_t row, block = qn__type_info(p->type)->bytes, lanes = (size_t)kn->lanes;
     int rows = lanes ? p->rows / kn->lanes * kn->lanes : 0;
-    if (rows == 0 || !qn__pack_has(p->type))
+    if (rows == 0 || !qn__kernels_pack(kn, p->type))
         return NULL;
     assert_true(qn__type_row_bytes(p->type, (uint64_t)p->k, &row));
     unsigned char *source = guarded(row * lanes, 1), back[256];
@@ -299,11 +300,14 @@ static const char *check_packed(const qn_kernels *kn, const problem *p, const fi
                     return FAIL("%s %s: a block of row %zu does not come back", qn__cpu_name(kn->level), name, i);
             }
     }
-    for (int part = 0; part < 2; part++) {
+    for (int part = 0; part < 3; part++) {
         field y = field_new(p->tokens, rows, 3);
         for (int r = 0, n; r < rows; r += n) {
-            n = part ? rnd_in(1, (rows - r) / kn->lanes) * kn->lanes : rows;
-            run(kn, &packed, &y, r, n, 0, p->tokens, true);
+            n = part == 1 ? rnd_in(1, (rows - r) / kn->lanes) * kn->lanes : rows;
+            for (int t = 0, tokens; t < p->tokens; t += tokens) {
+                tokens = part == 2 ? 1 : part == 1 ? rnd_in(1, p->tokens - t) : p->tokens;
+                run(kn, &packed, &y, r, n, t, tokens, true);
+            }
         }
         if ((bad = field_check(&y)))
             return bad;

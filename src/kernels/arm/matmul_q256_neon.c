@@ -2,7 +2,6 @@
 #include "kernels/arm/step_neon.h"
 
 #include "kernels/arm/one_token.h"
-#include "kernels/arm/quant_arm.h"
 
 /* Bytes of four rows as `heads` gives them -> 8 of each row. */
 INLINE void rows_of(const uint32x4_t v[2], uint8x8_t out[4])
@@ -84,9 +83,10 @@ INLINE float32x4_t one_q45_k(four w, const char *x, int k, const bool high, cons
         int16x8_t pairs = vpaddq_s16(vld1q_s16(s16 + b * 16), vld1q_s16(s16 + b * 16 + 8));
         uint32x4_t sc[2], mins[2];
         uint8x8_t s8[4], m8[4];
-        int32x4_t sum[4], msum[4];
+        int32x4_t sum[4], msum[4], head[4];
         float32x4_t d, dmin;
-        heads(w, off, &d, &dmin, sc, mins);
+        four_columns(w, off, head);
+        heads(head, &d, &dmin, sc, mins);
         rows_of(sc, s8);
         rows_of(mins, m8);
         UNROLL
@@ -167,26 +167,197 @@ INLINE float32x4_t one_q6_k(four w, const char *x, int k)
     return acc;
 }
 
+/* ---- packed ---- */
+
+typedef struct head8 { /* of eight rows: [scales or minima 4i .. 4i+3][rows 4h .. 4h+3] */
+    vf d, dmin;
+    int8x16_t sc[2][2], m[2][2]; /* [h][i] */
+} head8;
+
+INLINE head8 head_of_group(rows_at p)
+{
+    int32x4_t c[2][4];
+    uint32x4_t sc[2][2], m[2][2];
+    head8 u;
+    columns(p, 0, c, true);
+    heads(c[0], &u.d.a, &u.dmin.a, sc[0], m[0]);
+    heads(c[1], &u.d.b, &u.dmin.b, sc[1], m[1]);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        u.sc[i / 2][i % 2] = vreinterpretq_s8_u32(sc[i / 2][i % 2]);
+        u.m[i / 2][i % 2] = vreinterpretq_s8_u32(m[i / 2][i % 2]);
+    }
+    return u;
+}
+
+/* Byte j of each lane. */
+INLINE int32x4_t byte_of(int8x16_t v, const int j)
+{
+    uint32x4_t u = vreinterpretq_u32_s8(v);
+    return vreinterpretq_s32_u32(j == 0   ? vandq_u32(u, vdupq_n_u32(255))
+                                 : j == 1 ? vandq_u32(vshrq_n_u32(u, 8), vdupq_n_u32(255))
+                                 : j == 2 ? vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(255))
+                                          : vshrq_n_u32(u, 24));
+}
+
+INLINE int32x4_t signed_byte_of(int8x16_t v, const int j)
+{
+    int32x4_t s = vreinterpretq_s32_s8(v);
+    return vshrq_n_s32(j == 0 ? vshlq_n_s32(s, 24) : j == 1 ? vshlq_n_s32(s, 16) : j == 2 ? vshlq_n_s32(s, 8) : s, 24);
+}
+
+INLINE void finish_q45_k(float32x4_t acc[2], const head8 *u, byte_sums pairs, float dx, const int32x4_t sum[2])
+{
+    const int32x4_t msum[2] = {weigh_sums(pairs, u->m[0], 8), weigh_sums(pairs, u->m[1], 8)};
+    add_block(acc, u->d, dx, sum);
+    subtract_block(acc, u->dmin, dx, msum);
+}
+
+INLINE void group_of_q4_k(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    const head8 u = head_of_group(p);
+    int32x4_t sum[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+    UNROLL
+    for (int e = 0; e < 4; e++) { /* sub-blocks 2e and 2e+1 */
+        int32x4_t even[2] = {vdupq_n_s32(0), vdupq_n_s32(0)}, odd[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+        const char *at = x + b * 256 + e * 64;
+        UNROLL
+        for (int half = 0; half < 2; half++) {
+            uint8x16_t q[8];
+            loads_stay();
+            take(p, 16 + 32 * (size_t)e + 16 * (size_t)half, q, true);
+            step_low(even, q, chunk_at(at + 16 * half));
+            step_high(odd, q, chunk_at(at + 32 + 16 * half));
+        }
+        UNROLL
+        for (int h = 0; h < 2; h++) {
+            sum[h] = vmlaq_s32(sum[h], even[h], byte_of(u.sc[h][e / 2], e % 2 * 2));
+            sum[h] = vmlaq_s32(sum[h], odd[h], byte_of(u.sc[h][e / 2], e % 2 * 2 + 1));
+        }
+    }
+    finish_q45_k(acc, &u, bytes_of_sums(qn__q256_s2(x, k) + b * 8, 8), qn__q256_d(x, k)[b], sum);
+}
+
+/* Sub-blocks 4f .. 4f+3, less 16 an element: a high bit that is missing gives 0xf0 above the nibble. A vector of high bits
+ * serves all four. */
+INLINE void four_q5_k(rows_at p, const int8_t *x, const int f, int32x4_t s[4][2])
+{
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        s[j][0] = s[j][1] = vdupq_n_s32(0);
+    UNROLL
+    for (int g = 0; g < 2; g++) { /* 16 elements of each */
+        int8x16_t xs[4];
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            xs[j] = vld1q_s8(x + 32 * (4 * f + j) + 16 * g);
+        UNROLL
+        for (int i = 0; i < 8; i++) {
+            const int h = i % 2;
+            const size_t at = 16 * (size_t)g + 4 * (size_t)(i / 2);
+            loads_stay();
+            uint8x16_t missing = vmvnq_u8(packed_column(p, 16 + at, h));
+            missing = in_register(f ? vshrq_n_u8(missing, 4) : missing);
+            UNROLL
+            for (int e = 0; e < 2; e++) {
+                uint8x16_t q = packed_column(p, 48 + 32 * (size_t)(2 * f + e) + at, h);
+                uint8x16_t even = vtstq_u8(missing, vdupq_n_u8((uint8_t)(1 << 2 * e)));
+                uint8x16_t odd = vtstq_u8(missing, vdupq_n_u8((uint8_t)(2 << 2 * e)));
+                s[2 * e][h] = lane_dot(s[2 * e][h], above_low(even, q), xs[2 * e], i / 2);
+                s[2 * e + 1][h] = lane_dot(s[2 * e + 1][h], above_high(odd, q), xs[2 * e + 1], i / 2);
+            }
+        }
+    }
+}
+
+INLINE void group_of_q5_k(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    const head8 u = head_of_group(p);
+    const byte_sums pairs = bytes_of_sums(qn__q256_s2(x, k) + b * 8, 8);
+    int32x4_t sum[2];
+    UNROLL
+    for (int h = 0; h < 2; h++)
+        sum[h] = vshlq_n_s32(weigh_sums(pairs, u.sc[h], 8), 4);
+    UNROLL
+    for (int f = 0; f < 2; f++) {
+        int32x4_t s[4][2];
+        four_q5_k(p, (const int8_t *)x + b * 256, f, s);
+        UNROLL
+        for (int j = 0; j < 8; j++)
+            sum[j % 2] = vmlaq_s32(sum[j % 2], s[j / 2][j % 2], byte_of(u.sc[j % 2][f], j / 2));
+    }
+    finish_q45_k(acc, &u, pairs, qn__q256_d(x, k)[b], sum);
+}
+
+/* 16 of the 32 elements of each quarter of a half: sub-blocks c, c + 2, c + 4, c + 6 of it -> s, without the offset. */
+INLINE void quarters_q6_k(rows_at p, const int8_t *x, const int half, const int c, int32x4_t s[4][2])
+{
+    const uint8x16_t high = vdupq_n_u8(0x30);
+    int8x16_t xs[4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        xs[i] = vld1q_s8(x + 128 * half + 32 * i + 16 * c);
+        s[i][0] = s[i][1] = vdupq_n_s32(0);
+    }
+    UNROLL
+    for (int i = 0; i < 8; i++) {
+        const int h = i % 2;
+        const size_t at = 16 * (size_t)c + 4 * (size_t)(i / 2);
+        loads_stay();
+        uint8x16_t a = packed_column(p, 64 * (size_t)half + at, h), b = packed_column(p, 64 * (size_t)half + 32 + at, h),
+                   t = packed_column(p, 128 + 32 * (size_t)half + at, h);
+        s[0][h] = lane_dot(s[0][h], above_low(vandq_u8(vshlq_n_u8(t, 4), high), a), xs[0], i / 2);
+        s[1][h] = lane_dot(s[1][h], above_low(vandq_u8(vshlq_n_u8(t, 2), high), b), xs[1], i / 2);
+        s[2][h] = lane_dot(s[2][h], above_high(vandq_u8(t, high), a), xs[2], i / 2);
+        s[3][h] = lane_dot(s[3][h], above_high(vandq_u8(vshrq_n_u8(t, 2), high), b), xs[3], i / 2);
+    }
+}
+
+INLINE void group_of_q6_k(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    const byte_sums s16 = bytes_of_sums(qn__q256_s(x, k) + b * 16, 16);
+    int8x16_t sc[2][4];
+    int32x4_t sum[2];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        sc[i % 2][i / 2] = vreinterpretq_s8_u8(packed_column(p, 192 + 4 * (size_t)(i / 2), i % 2));
+    UNROLL
+    for (int h = 0; h < 2; h++) /* the offset of 32 */
+        sum[h] = vshlq_n_s32(vnegq_s32(weigh_sums(s16, sc[h], 16)), 5);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int half = i / 2, c = i % 2;
+        int32x4_t s[4][2];
+        quarters_q6_k(p, (const int8_t *)x + b * 256, half, c, s);
+        UNROLL
+        for (int j = 0; j < 8; j++) { /* sub-block 8*half + 2*(j/2) + c */
+            const int at = 2 * (j / 2) + c;
+            sum[j % 2] = vmlaq_s32(sum[j % 2], s[j / 2][j % 2], signed_byte_of(sc[j % 2][2 * half + at / 4], at % 4));
+        }
+    }
+    add_block(acc, row_halves(p, 208, true), qn__q256_d(x, k)[b], sum);
+}
+
 void qn__neon_matmul_Q4_K(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q4_k);
+    if (few(a))
+        one_token(a, 256, 144, one_q4_k, group_of_q4_k);
     else
         matmul_panels(a, 256, 144, unpack_q4_k, dot_q45_k);
 }
 
 void qn__neon_matmul_Q5_K(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q5_k);
+    if (few(a))
+        one_token(a, 256, 176, one_q5_k, group_of_q5_k);
     else
         matmul_panels(a, 256, 176, unpack_q5_k, dot_q45_k);
 }
 
 void qn__neon_matmul_Q6_K(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q6_k);
+    if (few(a))
+        one_token(a, 256, 210, one_q6_k, group_of_q6_k);
     else
         matmul_panels(a, 256, 210, unpack_q6_k, dot_q6_k);
 }

@@ -2,7 +2,6 @@
 #include "kernels/arm/step_neon.h"
 
 #include "kernels/arm/one_token.h"
-#include "kernels/arm/quant_arm.h"
 
 INLINE float32x4_t one_q8_0(four w, const char *x, int k)
 {
@@ -62,26 +61,58 @@ INLINE float32x4_t one_q5_0(four w, const char *x, int k)
     return acc;
 }
 
+INLINE void group_of_q8_0(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    int32x4_t s[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+    UNROLL
+    for (int c = 0; c < 2; c++) {
+        uint8x16_t q[8];
+        take(p, 2 + 16 * (size_t)c, q, true);
+        step_bytes(s, q, chunk_at(x + b * 32 + 16 * c));
+    }
+    add_block(acc, row_halves(p, 0, true), qn__q32_d(x, k)[b], s);
+}
+
+INLINE void group_of_q4_0(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    int32x4_t n8 = vdupq_n_s32(qn__q32_n8(x, k)[b]), s[2] = {n8, n8};
+    uint8x16_t q[8];
+    take(p, 2, q, true);
+    step_low(s, q, chunk_at(x + b * 32));
+    step_high(s, q, chunk_at(x + b * 32 + 16));
+    add_block(acc, row_halves(p, 0, true), qn__q32_d(x, k)[b], s);
+}
+
+INLINE void group_of_q5_0(rows_at p, const char *x, int k, int b, float32x4_t acc[2])
+{
+    int32x4_t s[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+    int8x16_t q[2][8];
+    group_q5_0(p, 0, q);
+    step(s, q[0], chunk_at(x + b * 32));
+    step(s, q[1], chunk_at(x + b * 32 + 16));
+    add_block(acc, row_halves(p, 0, true), qn__q32_d(x, k)[b], s);
+}
+
 void qn__neon_matmul_Q8_0(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q8_0);
+    if (few(a))
+        one_token(a, 32, 34, one_q8_0, group_of_q8_0);
     else
         matmul_panels(a, 32, 34, unpack_q8_0, dot_q32);
 }
 
 void qn__neon_matmul_Q4_0(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q4_0);
+    if (few(a))
+        one_token(a, 32, 18, one_q4_0, group_of_q4_0);
     else
         matmul_panels(a, 32, 18, unpack_q4_0, dot_q32);
 }
 
 void qn__neon_matmul_Q5_0(const qn_matmul *a)
 {
-    if (a->tokens == 1)
-        one_token(a, one_q5_0);
+    if (few(a))
+        one_token(a, 32, 22, one_q5_0, group_of_q5_0);
     else
         matmul_panels(a, 32, 22, unpack_q5_0, dot_q32);
 }

@@ -39,6 +39,17 @@ INLINE void arrange(const uint8x16_t rows[8], uint8x16_t out[8])
     }
 }
 
+/* Dword c of rows 4q..4q+3 in cols[2*c + q] -> a chunk. */
+INLINE void arrange_columns(const uint8x16_t cols[8], uint8x16_t out[8])
+{
+    UNROLL
+    for (int i = 0; i < 8; i++) { /* of rows 4q + 2p and 4q + 2p + 1 their half h */
+        const int h = i % 2, p = i / 2 % 2, q = i / 4;
+        uint32x4_t a = vreinterpretq_u32_u8(cols[4 * h + q]), b = vreinterpretq_u32_u8(cols[4 * h + 2 + q]);
+        out[i] = vreinterpretq_u8_u32(p ? vzip2q_u32(a, b) : vzip1q_u32(a, b));
+    }
+}
+
 /* A number of each of 8 rows -> as the sums lie. */
 INLINE void spread(const int32x4_t rows[2], int32x4_t out[V])
 {

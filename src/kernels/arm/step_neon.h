@@ -19,6 +19,15 @@ INLINE chunk_x load_x(const char *x, size_t stride)
     return (chunk_x){vld1q_s8((const int8_t *)x)};
 }
 
+/* s + a dword of four rows against activations 4c..4c+3. */
+INLINE int32x4_t lane_dot(int32x4_t s, int8x16_t w, int8x16_t x, const int c)
+{
+    return c == 0   ? vdotq_laneq_s32(s, w, x, 0)
+           : c == 1 ? vdotq_laneq_s32(s, w, x, 1)
+           : c == 2 ? vdotq_laneq_s32(s, w, x, 2)
+                    : vdotq_laneq_s32(s, w, x, 3);
+}
+
 INLINE void step(int32x4_t s[V], const int8x16_t w[8], chunk_x x)
 {
     UNROLL
@@ -44,6 +53,14 @@ INLINE void arrange(const uint8x16_t rows[8], uint8x16_t out[8])
         for (int i = 0; i < 4; i++)
             out[2 * i + h] = vreinterpretq_u8_s32(c[i]);
     }
+}
+
+/* Dword c of rows 4h..4h+3 in cols[2*c + h] -> a chunk. */
+INLINE void arrange_columns(const uint8x16_t cols[8], uint8x16_t out[8])
+{
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        out[i] = cols[i];
 }
 
 /* A number of each of 8 rows -> as the sums lie. */
