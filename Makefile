@@ -145,9 +145,10 @@ test: ## everything that needs no model, network or GPU, then what ../shared add
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@SHARED=$(SHARED) BUILD=$(BUILD) scripts/test $(UNIT) $(KERNELS) $(GOLDEN) $(APITESTS) $(ANOMALY) $(REPLAY) $(SCRIPTED)
 
-# The kernel checkers without any library: what a cross build can link. Static, so that an emulator needs nothing either.
-GROUND   := $(patsubst %.c,$(BUILD)/%.o,$(filter src/base/% src/formats/% src/kernels/%,$(LIB_SRC)))
-BARE     := $(patsubst tests/%.c,$(BUILD)/bare/%,$(wildcard tests/kernels/test_*.c) $(addprefix tests/unit/test_,base.c f16.c dequant.c))
+# The kernel checkers, and a decoder, without any library: what a cross build can link. Static, so that an emulator needs
+# nothing either.
+GROUND   := $(patsubst %.c,$(BUILD)/%.o,$(filter src/base/% src/formats/% src/kernels/% src/model/%,$(LIB_SRC)))
+BARE     := $(patsubst tests/%.c,$(BUILD)/bare/%,$(wildcard tests/kernels/test_*.c) $(addprefix tests/unit/test_,base.c f16.c dequant.c packed_decoder.c))
 
 $(BUILD)/libground.a: $(GROUND)
 	@rm -f $@
@@ -160,7 +161,7 @@ $(BUILD)/bare/%: tests/%.c $(wildcard tests/bare/*.h tests/kernels/*.h) $(BUILD)
 .PHONY: bare-tests check-arm
 bare-tests: $(BARE)
 
-check-arm: ## cross-build the kernels for 64-bit ARM and check them, emulated (needs scripts/deps --arm)
+check-arm: ## cross-build kernels and decoder for 64-bit ARM and check them, emulated (needs scripts/deps --arm)
 	@command -v aarch64-linux-gnu-gcc >/dev/null || { echo "no cross compiler: run scripts/deps --arm" >&2; exit 1; }
 	@$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu -j$(JOBS) bare-tests
 	@EMULATOR="$$(command -v qemu-aarch64 || command -v qemu-aarch64-static) -cpu max" BUILD=build/aarch64 scripts/test \
