@@ -312,13 +312,14 @@ static void edit(int32_t *t, int32_t *copy, uint32_t salt)
         copy[i] = i % 19 == salt ? (int32_t)(i * 7 % 500) : t[(i + 3) % LONG];
 }
 
-static void take_said(qn_request *r, said *s)
+static qn_status try_take_said(qn_request *r, said *s, qn_err *err)
 {
     qn_event ev = {0};
+    qn_status st = QN_OK;
     *s = (said){0};
-    while (ev.kind != QN_EVENT_END) {
-        OK(qn_request_next(r, &ev, &err));
-        if (ev.kind != QN_EVENT_TEXT)
+    while (!st && ev.kind != QN_EVENT_END) {
+        st = qn_request_next(r, &ev, err);
+        if (st || ev.kind != QN_EVENT_TEXT)
             continue;
         assert_true(s->n + ev.n_tokens <= COPY);
         memcpy(s->ids + s->n, ev.tokens, ev.n_tokens * sizeof *ev.tokens);
@@ -327,6 +328,11 @@ static void take_said(qn_request *r, said *s)
     }
     s->timings = ev.timings;
     qn_request_close(r);
+    return st;
+}
+static void take_said(qn_request *r, said *s)
+{
+    OK(try_take_said(r, s, &err));
 }
 
 /* says: what is said instead; NULL: what the model says, drawn with a seed. */
@@ -396,6 +402,34 @@ static void drafted(void **state)
     got.probs[COPY].logprob = nextafterf(got.probs[COPY].logprob, 0); /* planted */
     assert_false(same_said(&got, &want[0]));
     printf("figure: recurrent: drafting: %lld of %lld drafted tokens accepted, the same bytes\n", accepted, drafted);
+}
+
+/* Without memory for a second state nothing is drafted in that step, and the answer is the same. */
+static void drafted_without_memory(void **state)
+{
+    (void)state;
+    static said want, got;
+    int32_t t[LONG], copy[COPY];
+    int failed = 0, fine = 0, otherwise = 0;
+    edit(t, copy, 1);
+    qn_engine *e = engine(512, 1, 1);
+    take_said(draw(e, t, LONG, copy, COPY, 5), &want);
+    qn_engine_close(e);
+    for (uint64_t i = 1; i <= 60; i++) {
+        qn_err err = {0};
+        e = engine(512, 1, 1);
+        qn_request *r = draw(e, t, LONG, copy, COPY, 5);
+        qn__alloc_fail_at(i);
+        const qn_status st = try_take_said(r, &got, &err);
+        qn__alloc_fail_at(0);
+        assert_true(st == QN_OK || st == QN_ENOMEM);
+        assert_true(st || same_said(&got, &want));
+        failed += st != QN_OK;
+        fine += st == QN_OK;
+        otherwise += st == QN_OK && got.timings.accepted_tokens != want.timings.accepted_tokens;
+        qn_engine_close(e);
+    }
+    assert_true(failed > 0 && fine > 0 && otherwise > 0);
 }
 
 /* A smaller model drafts for it, if it has no state itself. */
@@ -613,6 +647,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunked_and_batched), cmocka_unit_test(logits_are_chunked), cmocka_unit_test(resumed),
         cmocka_unit_test(branches), cmocka_unit_test(planted_fault), cmocka_unit_test(drafted), cmocka_unit_test(small_model),
+        cmocka_unit_test(drafted_without_memory),
         cmocka_unit_test(drafted_together), cmocka_unit_test(cancelled),
         cmocka_unit_test(memory_is_bounded), cmocka_unit_test(allocation_fails), cmocka_unit_test(store),
     };
