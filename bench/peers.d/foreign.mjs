@@ -2,14 +2,18 @@
 // same file, greedy, with another tokenizer, another template engine and other kernels.
 //
 //   npm install node-llama-cpp        (anywhere; NODE_PATH or this folder's node_modules)
-//   node bench/peers.d/foreign.mjs models/seedling-q8_0.gguf 8093 &
-//   quern audit --endpoint http://127.0.0.1:8093/v1 --model seedling --kinds plain,needle
+//   node bench/peers.d/foreign.mjs models/seedling-q8_0.gguf 8093 [RECORDING] &
+//   quern audit --endpoint http://127.0.0.1:8093/v1 --model seedling
+//
+// With RECORDING, every exchange is written there when the process is told to end (SIGTERM, SIGINT): what was asked as a hash, what was
+// answered as it was. tests/data/foreign/README.md draws the file.
+import fs from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import path from 'node:path';
 
-const [file, port] = process.argv.slice(2);
+const [file, port, recording] = process.argv.slice(2);
 const base = process.env.NODE_PATH || path.dirname(new URL(import.meta.url).pathname) + '/node_modules';
 const load = name => import(pathToFileURL(createRequire(base + '/x.js').resolve(name)));
 const entry = name => import(pathToFileURL(path.join(base, name)));
@@ -38,13 +42,48 @@ async function complete(text, special, max, stops) {
   return { said, reason, usage: { prompt_tokens: tokens.length, completion_tokens: out.length } };
 }
 
+// ---- what was asked and answered ----
+
+const recorded = { tokenize: new Map(), chat: new Map() };
+
+// FNV-1a of 64 bits, as 16 hexadecimal digits.
+function fnv(text) {
+  let lo = 0x84222325, hi = 0xcbf29ce4;
+  for (const b of Buffer.from(text)) {
+    lo = (lo ^ b) >>> 0;
+    const p = lo * 0x1b3;
+    hi = (Math.imul(hi, 0x1b3) + Math.imul(lo, 0x100) + Math.floor(p / 2 ** 32)) >>> 0;
+    lo = p >>> 0;
+  }
+  return hi.toString(16).padStart(8, '0') + lo.toString(16).padStart(8, '0');
+}
+
+function save() {
+  const version = name => JSON.parse(fs.readFileSync(path.join(base, name, 'package.json'))).version;
+  const about = { engine: `node-llama-cpp ${version('node-llama-cpp')} (${llama.llamaCppRelease.release})`, template: `@huggingface/jinja ${version('@huggingface/jinja')}` };
+  const rows = name => `"${name}":{\n` + [...recorded[name]].sort().map(([k, v]) => `"${k}":${JSON.stringify(v)}`).join(',\n') + '\n}';
+  fs.writeFileSync(recording, `{"about":${JSON.stringify(about)},\n${rows('chat')},\n${rows('tokenize')}}\n`);
+  process.exit(0);
+}
+if (recording) process.on('SIGTERM', save).on('SIGINT', save);
+
+// ---- the protocol ----
+
+// Arguments of calls come as text and templates read objects.
+const readable = m => (!m.tool_calls ? m : { ...m, tool_calls: m.tool_calls.map(c => ({ ...c, function: { ...c.function, arguments: JSON.parse(c.function.arguments) } })) });
+
 let queue = Promise.resolve();
 async function answer(url, body) {
-  if (url.endsWith('/tokenize')) return { tokens: model.tokenize(body.content, Boolean(body.parse_special)) };
+  if (url.endsWith('/tokenize')) {
+    const tokens = model.tokenize(body.content, Boolean(body.parse_special));
+    recorded.tokenize.set(fnv(body.content), tokens.length);
+    return { tokens };
+  }
   const chat = url.endsWith('/chat/completions');
-  if (chat && body.messages.some(m => m.role === 'tool' || m.tool_calls)) throw new Error('tools are not taken here');
-  const text = chat ? template.render({ messages: body.messages, add_generation_prompt: true, bos_token: '', eos_token: '<|im_end|>' }) : body.prompt;
+  if (body.tools) throw new Error('tools are not offered to the model here');
+  const text = chat ? template.render({ messages: body.messages.map(readable), add_generation_prompt: true, bos_token: '', eos_token: '<|im_end|>' }) : body.prompt;
   const r = await (queue = queue.then(() => complete(text, chat, body.max_tokens, [body.stop ?? []].flat())));
+  if (chat) recorded.chat.set(fnv(`${body.max_tokens} ${body.temperature} ${JSON.stringify(body.messages)}`), [r.said, r.reason, r.usage.prompt_tokens, r.usage.completion_tokens]);
   const choice = chat ? { index: 0, message: { role: 'assistant', content: r.said }, finish_reason: r.reason } : { index: 0, text: r.said, finish_reason: r.reason };
   return { object: chat ? 'chat.completion' : 'text_completion', model: body.model, choices: [choice], usage: r.usage };
 }

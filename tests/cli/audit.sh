@@ -17,6 +17,10 @@ grep -v '^Every question' "$T/out" >"$T/again"
 want_same "$T/first" "$T/again"
 run audit --ledger "$L" --rescore 1 --json; want_rc 0; want_out '"kind": "audit"'
 run audit --ledger "$L" --rescore 7; want_rc 1; want_sentence; want_err 'has no run 7'
+run audit --ledger "$L" --kinds needle,tool-result --fillers c --max-length 1024 --samples 1; want_rc 0; no_err # some of its texts would fit
+want_out '^  tool-result +not asked'
+run audit --ledger "$L" --kinds needle,tool-result --fillers c,prose,log --max-length 1024 --samples 1 -n 24; want_rc 0; no_err # its shortest exceeds the context
+want_out '^  tool-result +not asked'
 run audit --ledger "$L" --kinds plane; want_rc 1; want_sentence; want_err 'there is no plane'
 run audit --ledger "$L" --max-length 4096 --ctx 1024; want_rc 1; want_sentence; want_err '4096.*1024'
 run audit --ledger "$L" --max-length 64 --min-length 128; want_rc 1; want_sentence; want_err 'shorter than the shortest'

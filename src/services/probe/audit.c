@@ -11,7 +11,7 @@
 #include "services/probe/machine.h"
 #include "services/probe/open.h"
 
-enum { MIN_LENGTH = 256, REMOTE_LENGTH = 8192, DEPTHS = 5, SAMPLES = 2, MAX_TOKENS = 128, MOST_AT_ONCE = 8, MOST_IN_TEXT = 2 * QN_AUDIT_KINDS * (QN_AUDIT_DEPTHS + 1) };
+enum { MIN_LENGTH = 256, REMOTE_LENGTH = 8192, DEPTHS = 5, SAMPLES = 2, MAX_TOKENS = 128, MOST_AT_ONCE = 8, AGAIN = 8, TRIES = 8, MOST_IN_TEXT = 2 * QN_AUDIT_KINDS * (QN_AUDIT_DEPTHS + 1) };
 
 typedef struct run {
     const qn_audit_options *o;
@@ -23,7 +23,7 @@ typedef struct run {
     uint32_t kinds;
     int fillers[QN_AUDIT_FILLERS], n_fillers;
     int32_t max_tokens, overhead[2]; /* of a document, of a talk */
-    bool chat, tools, exact, no_talk;
+    bool chat, tools, exact, no_talk, talk_too_large;
     double per_token;                /* bytes, when the subject's tokens cannot be counted */
 } run;
 
@@ -230,8 +230,10 @@ static qn_status measure_talk(run *r, qn_err *err)
         t = NULL;
         if (st == QN_ECANCELLED || st == QN_ENOMEM)
             return st;
-        if (st == QN_ECONTEXT) /* even the shortest: find_shortest will say so */
+        if (st == QN_ECONTEXT) { /* even the shortest; what its messages cost stays unknown */
+            r->talk_too_large = true;
             return QN_OK;
+        }
         if (!st && (tokens < 0 || tokens + 8 >= own || !r->exact)) { /* fewer: the template left something out */
             r->overhead[1] = tokens > own && r->exact ? (int32_t)(tokens - own) : r->overhead[0];
             return QN_OK;
@@ -245,10 +247,11 @@ static qn_status measure_talk(run *r, qn_err *err)
 static qn_status find_shortest(run *r, qn_err *err)
 {
     bool any = false;
+    const int batches = r->plan.samples < 2 ? 4 * r->plan.samples : TRIES, tries = batches > r->n_fillers ? batches : r->n_fillers;
     for (int k = 0; k < QN_AUDIT_KINDS; k++) {
         bool talk = (1u << k & QN_AUDIT_TALK) != 0;
         r->plan.shortest[k] = !(r->kinds >> k & 1) ? QN_AUDIT_UNWANTED : talk && r->no_talk ? QN_AUDIT_NO_TALK : QN_AUDIT_TOO_LARGE;
-        if (r->plan.shortest[k] != QN_AUDIT_TOO_LARGE)
+        if (r->plan.shortest[k] != QN_AUDIT_TOO_LARGE || (talk && r->talk_too_large))
             continue;
         qn_status st = QN_ELIMIT;
         int32_t length = r->o->min_length ? r->o->min_length : MIN_LENGTH;
@@ -257,7 +260,7 @@ static qn_status find_shortest(run *r, qn_err *err)
             qn_audit_text *t = NULL;
             qn_counter c = counter(r, talk);
             st = QN_OK;
-            for (int i = 0; i < r->n_fillers && !st; i++) { /* each spells what is planted in its own way */
+            for (int i = 0; i < tries && !st; i++) { /* each filler spells what is planted in its own way */
                 qn_audit_recipe at = recipe(r, 1u << k, length, i);
                 if (!(st = qn__audit_text_make(&at, &c, &t, err)))
                     qn__audit_text_close(t);
@@ -329,13 +332,13 @@ static qn_status settle(run *r, const qn_audit_text *t, const qn_audit_recipe *a
     s.outcome = qn__audit_judge(f->wanted, f->n_wanted, f->others, f->n_others, k->control == 'a', a->text.data ? a->text.data : "", a->text.n, cut);
     char hash[20];
     (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)qn__audit_text_hash(t));
-    json_t *data = json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:i, s:s, s:O, s:o, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:f, s:I}", "kind",
+    json_t *data = json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:i, s:s, s:O, s:o, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:f, s:I, s:i}", "kind",
                              qn__audit_kinds[f->kind], "length", at->length, "batch", at->batch, "slot", f->slot, "control",
                              k->control == 'a' ? "absent" : k->control == 'g' ? "guess" : "", "filler", qn__audit_fillers[at->filler], "kinds",
                              (int)at->kinds, "text", hash, "behind", k->tail, "wanted", strings(f->wanted, f->n_wanted), "others",
                              strings(f->others, f->n_others), "answer", text_of(&a->text), "reasoning", text_of(&a->reasoning), "cut", (int)cut,
                              "prompt_tokens", a->prompt_tokens, "cached_tokens", a->cached_tokens, "generated_tokens", a->generated_tokens,
-                             "seconds", a->total_s, "units", (json_int_t)qn__audit_text_units(t));
+                             "seconds", a->total_s, "units", (json_int_t)qn__audit_text_units(t), "again", at->again);
     qn_status st = data ? qn__ledger_put(r->ledger, r->id, k->item, 0, qn__outcomes[s.outcome], s.outcome == QN_RIGHT, data, err)
                         : qn__fail_mem(err, "audit");
     json_decref(data);
@@ -425,7 +428,8 @@ static qn_status make_and_ask(run *r, const qn_audit_recipe *at, qn_err *err)
     return st;
 }
 
-/* Texts of all these kinds; when they do not fit one, of half of them each. */
+/* Texts of all these kinds; when they do not fit one, of half of them each. What a single kind plants is longer in some texts than in
+ * others: where the length holds it just about, other facts are taken. */
 static qn_status ask_kinds(run *r, uint32_t kinds, int32_t length, int32_t batch, qn_err *err)
 {
     qn_audit_recipe at = recipe(r, kinds, length, batch);
@@ -447,6 +451,8 @@ static qn_status ask_kinds(run *r, uint32_t kinds, int32_t length, int32_t batch
         st = ask_kinds(r, half, length, batch, err);
         return st ? st : ask_kinds(r, kinds & ~half, length, batch, err);
     }
+    while (st == QN_ELIMIT && at.again++ < AGAIN)
+        st = make_and_ask(r, &at, err);
     return st;
 }
 

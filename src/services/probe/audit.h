@@ -110,6 +110,7 @@ qn_outcome qn__audit_judge(const char *const *wanted, int n_wanted, const char *
 typedef struct qn_audit_recipe {
     uint64_t seed;
     int32_t length, batch; /* tokens of the whole prompt */
+    int again;             /* other facts than those of 0, which were too long */
     uint32_t kinds;        /* bits */
     int filler, depths;
     int only;              /* plant this slot alone (depths: none); -1: all */

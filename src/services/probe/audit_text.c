@@ -64,7 +64,7 @@ static qn_status plan(qn_audit_text *t, qn_err *err)
             continue;
         qn_group *g = qn__arena_alloc(&t->arena, sizeof *g);
         if (!g || !qn__group_make(g, &t->arena, (qn_audit_kind)k, r->filler, r->depths,
-                                  qn__dice(r->seed, (uint64_t)r->length, (uint64_t)r->batch, (uint64_t)k, 1)))
+                                  qn__dice(r->seed, (uint64_t)r->length, (uint64_t)r->batch | (uint64_t)r->again << 32, (uint64_t)k, 1)))
             return qn__fail_mem(err, "audit");
         t->groups[t->n_groups++] = g;
         for (int i = 0; i <= r->depths; i++)
@@ -311,7 +311,7 @@ static qn_status fit(qn_audit_text *t, const qn_counter *c, int64_t want, qn_err
 qn_status qn__audit_text_make(const qn_audit_recipe *r, const qn_counter *c, qn_audit_text **out, qn_err *err)
 {
     if (r->length < 16 || r->depths < 2 || r->depths > QN_AUDIT_DEPTHS || r->filler < 0 || r->filler >= QN_AUDIT_FILLERS || r->kinds == 0 ||
-        r->kinds >> QN_AUDIT_KINDS || ((r->kinds & QN_AUDIT_TALK) && (r->kinds & ~(uint32_t)QN_AUDIT_TALK)) || r->only < -1 || r->only > r->depths)
+        r->kinds >> QN_AUDIT_KINDS || ((r->kinds & QN_AUDIT_TALK) && (r->kinds & ~(uint32_t)QN_AUDIT_TALK)) || r->only < -1 || r->only > r->depths || r->again < 0)
         return qn__fail(err, QN_EINVAL, "audit", "is asked for a text that cannot be");
     qn_audit_text *t = qn__calloc(1, sizeof *t);
     if (!t)
