@@ -97,6 +97,11 @@ QN_API void qn_model_get_info(const qn_model *m, qn_model_info *out);
  * tokens; with `tensors` the whole tensor table). Works on every qn_open kind. */
 QN_API qn_status qn_model_report(const qn_model *m, bool tensors, char **json, qn_err *err);
 
+/* What tells this file from others, as 32 hexadecimal digits: of its metadata, its tensor table, and samples of every tensor; so a model
+ * that was trained further is another one, although all its shapes are the same. Needs QN_OPEN_FULL (else QN_EINVAL). */
+enum { QN_FINGERPRINT = 33 };
+QN_API qn_status qn_model_fingerprint(const qn_model *m, char out[QN_FINGERPRINT], qn_err *err);
+
 /* ---- text ------------------------------------------------------------------------------------------------------ */
 
 typedef enum qn_add_bos { QN_BOS_AUTO, QN_BOS_YES, QN_BOS_NO } qn_add_bos;

@@ -4,9 +4,11 @@
  * A file of 5 GB costs some thousand reads. Two files with one fingerprint would have to agree in all metadata and in every
  * sample: a model that was trained further, merged or quantised otherwise differs in nearly every block. A file that was edited
  * by hand in few places may not be noticed; such a user removes the cache (quern cache rm). */
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/err.h"
 #include "engine/model.h"
 
 /* h = H(h, p[0..n)). */
@@ -57,4 +59,13 @@ qn_name qn__model_fingerprint(const qn_model *m)
         mix_samples(&h, t, i);
     }
     return h;
+}
+
+qn_status qn_model_fingerprint(const qn_model *m, char out[QN_FINGERPRINT], qn_err *err)
+{
+    if (m->how != QN_OPEN_FULL)
+        return qn__fail(err, QN_EINVAL, "fingerprint", "needs the weights: open the model whole");
+    const qn_name h = qn__model_fingerprint(m);
+    (void)snprintf(out, QN_FINGERPRINT, "%016llx%016llx", (unsigned long long)h.hi, (unsigned long long)h.lo);
+    return QN_OK;
 }

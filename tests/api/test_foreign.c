@@ -429,6 +429,9 @@ static void test_same_scores(void **state)
     tally t = {0};
     const char *item;
     open_bench(&w);
+    char print[QN_FINGERPRINT];
+    assert_int_equal(qn_model_fingerprint(w.model, print, &err), QN_OK);
+    assert_string_equal(word(here, "fingerprint"), print);
     json_object_foreach(a, item, x)
         look(&w, item, x, json_object_get(b, item), &t);
     print_message("figure: audit of an independent engine: %zu prompts the same to the byte, %zu of %zu scores the same, %s; %zu answers in other words, each "

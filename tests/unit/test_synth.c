@@ -148,10 +148,53 @@ static void refusals(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* The whole report and the fingerprint. */
+static char *told(char print[QN_FINGERPRINT])
+{
+    qn_model *m = NULL;
+    char *text = NULL;
+    qn_err err = {0};
+    assert_int_equal(qn_model_open(path, QN_OPEN_FULL, &m, &err), QN_OK);
+    assert_int_equal(qn_model_report(m, true, &text, &err), QN_OK);
+    assert_int_equal(qn_model_fingerprint(m, print, &err), QN_OK);
+    qn_model_close(m);
+    return text;
+}
+
+/* Weights alone tell two models apart: the same shapes, the same metadata, the same size. Only a model whose weights are there has one. */
+static void fingerprints(void **state)
+{
+    (void)state;
+    char first[QN_FINGERPRINT], again[QN_FINGERPRINT], other[QN_FINGERPRINT] = "untouched";
+    make("tiny", "Q8_0", 1);
+    char *a = told(first), *b = told(again);
+    assert_int_equal(strspn(first, "0123456789abcdef"), QN_FINGERPRINT - 1);
+    assert_string_equal(first, again);
+    assert_string_equal(a, b);
+    qn_free(b);
+    qn_model *m = NULL;
+    qn_err err = {0};
+    assert_int_equal(qn_model_open(path, QN_OPEN_VOCAB, &m, &err), QN_OK);
+    assert_int_equal(qn_model_fingerprint(m, other, &err), QN_EINVAL);
+    assert_string_equal(other, "untouched");
+    qn_model_close(m);
+    FILE *f = fopen(path, "r+b"); /* trained further: the last tensors */
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -4096, SEEK_END), 0);
+    for (int i = 0; i < 4096; i++)
+        (void)fputc(i & 63, f);
+    assert_int_equal(fclose(f), 0);
+    b = told(other);
+    assert_string_equal(a, b);
+    assert_string_not_equal(first, other);
+    qn_free(a);
+    qn_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(dense), cmocka_unit_test(experts),
                                        cmocka_unit_test(the_check_finds_a_nan), cmocka_unit_test(types),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(refusals), cmocka_unit_test(fingerprints)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -228,22 +228,35 @@ static qn_status pace(looking *l, const char *item, int seq, uint64_t text, uint
 
 /* ---- cold and warm ---- */
 
+/* A fingerprint reads a little of every tensor: before the file is made cold, not between that and the first run. */
+static qn_status find_names(const looking *l, qn_model_names *out, qn_err *err)
+{
+    qn_model *m = NULL;
+    qn_status st = qn_model_open(l->path, QN_OPEN_FULL, &m, err);
+    if (st)
+        return st;
+    st = qn__model_names(m, out, err);
+    qn_model_close(m);
+    return st;
+}
+
 static qn_status cold(looking *l, qn_err *err)
 {
     qn_pace_run r = {0};
     json_t *j = NULL;
     const uint64_t before = l->path ? qn__file_cached(l->path) : 0;
+    qn_model_names names;
+    qn_status st = find_names(l, &names, err);
+    if (st)
+        return st;
     if (l->path && !l->o.keep_cached)
         qn__file_forget(l->path);
     const uint64_t after = l->path ? qn__file_cached(l->path) : 0;
-    qn_status st = open_all(l, err);
+    st = open_all(l, err);
     if (st)
         return st;
     qn_model_get_info(l->model, &l->info);
-    qn_model_names names;
-    st = qn__model_names(l->model, &names, err);
-    if (!st)
-        st = qn__inspect_begin(l->x, names.name, names.fingerprint, err);
+    st = qn__inspect_begin(l->x, names.name, names.fingerprint, err);
     if (!st)
         st = pace(l, "cold", 0, 1, 0, &r, &j, err);
     if (!st) {

@@ -334,20 +334,16 @@ static void close_local(qn_subject *s)
     qn_free(l);
 }
 
-/* The tensor table and every metadata value decide what a model is; weights of the same shapes differ in the file's size hardly ever,
- * so their hash belongs here once the public API gives one. */
 qn_status qn__model_names(const qn_model *m, qn_model_names *out, qn_err *err)
 {
-    char *report = NULL;
     qn_model_info info;
-    qn_status st = qn_model_report(m, true, &report, err);
+    char print[QN_FINGERPRINT];
+    qn_status st = qn_model_fingerprint(m, print, err);
     if (st)
         return st;
     qn_model_get_info(m, &info);
-    (void)snprintf(out->fingerprint, sizeof out->fingerprint, "%016llx-%llx", (unsigned long long)qn__hash(report, strlen(report)),
-                   (unsigned long long)info.file_bytes);
+    (void)snprintf(out->fingerprint, sizeof out->fingerprint, "%s", print);
     (void)snprintf(out->name, sizeof out->name, "%s", info.embedded ? "embedded" : info.name && *info.name ? info.name : info.architecture);
-    qn_free(report);
     return QN_OK;
 }
 
