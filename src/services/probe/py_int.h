@@ -6,7 +6,12 @@
 #include "base/mem.h"
 #include "services/probe/py.h"
 
-enum { PY_STEPS = 200000, PY_DEPTH = 48, PY_NEST = 60, PY_EVAL = 1000, PY_MODULES = 64, PY_ARGS = 16 };
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { PY_STEPS = 10000 }; /* else a fuzzer spends its minute in a few loops */
+#else
+enum { PY_STEPS = 200000 };
+#endif
+enum { PY_DEPTH = 48, PY_NEST = 60, PY_EVAL = 1000, PY_MODULES = 64, PY_ARGS = 16 };
 
 /* ---- trees ---- */
 
