@@ -766,6 +766,8 @@ typedef struct qn_compare_options {
     int32_t runs;            /* of each question; 0: 3. The first is as it is written, the others say the same in other words */
     bool verbatim;           /* all are as it is written */
     int32_t max_tokens;      /* of an answer; 0: what the suite says, else 512 */
+    int64_t rescore;         /* judge the answers of the comparison to which this run of the ledger belongs again, with what `suite` (NULL:
+                              * the file that it was) checks now, and ask nothing: no subjects; 0: no */
     qn_probe_options probe;  /* of all: engine, key, ledger, seed; model and endpoint are not used */
 } qn_compare_options;
 QN_API void qn_compare_options_init(qn_compare_options *o);

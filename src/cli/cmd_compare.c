@@ -10,13 +10,17 @@
 typedef struct compare_options {
     const char *suite, *text;
     bool quants, verbatim;
-    int32_t runs, max_tokens, text_tokens;
+    int32_t runs, max_tokens, text_tokens, rescore;
     cli_probe probe;
     cli_report report;
 } compare_options;
 
 static int check(const cli_command *c, const compare_options *o, const char *const *who, size_t n)
 {
+    if (o->rescore && (n || o->quants || o->runs || o->verbatim || o->max_tokens))
+        return cli_usage(c, "--rescore asks nobody: it takes --suite at most, no contenders and none of their options");
+    if (o->rescore)
+        return cli_report_check(c, &o->report);
     if (n < 2)
         return cli_usage(c, "a comparison needs two contenders at least");
     if (n > 16)
@@ -69,6 +73,7 @@ static int compare(const cli_command *c, int argc, char **argv)
     k.runs = o.runs;
     k.verbatim = o.verbatim;
     k.max_tokens = o.max_tokens;
+    k.rescore = o.rescore;
     qn_err err;
     const qn_status s = qn_compare(&k, &report, &err);
     cli_probe_done(&o.probe);
@@ -88,6 +93,8 @@ static const cli_option options[] = {
      "the files are quantisations of one model, the first is the reference: size, memory, speed, perplexity, divergence"},
     {"--text", NULL, CLI_TEXT, "FILE", offsetof(compare_options, text), 0, 0, "the text that is read for --quants (default: a small one inside)"},
     {"--text-tokens", NULL, CLI_INT, "N", offsetof(compare_options, text_tokens), 4, 100000000, "how much of it (default 1024)"},
+    {"--rescore", NULL, CLI_INT, "RUN", offsetof(compare_options, rescore), 1, 2147483647,
+     "judge the answers of a comparison in the ledger again, with what the suite checks now; nothing is asked"},
     CLI_REPORT_OPTIONS(compare_options, report),
     {"--api-key-file", NULL, CLI_TEXT, "FILE", offsetof(compare_options, probe.key_file), 0, 0, "a file that holds the key of all servers among the contenders"},
     {"--seed", NULL, CLI_SEED, "N", offsetof(compare_options, probe.seed), 0, 0, "what other words are chosen follows from it (default 0)"},
@@ -98,13 +105,13 @@ static const cli_option options[] = {
 
 const cli_command cli_cmd_compare = {
     .name = "compare",
-    .usage = "A B [C ...] --suite FILE [--runs N] [--quants] [--json] [--html FILE]",
+    .usage = "A B [C ...] --suite FILE [--runs N] [--quants] [--json] [--html FILE] | --rescore RUN [--suite FILE]",
     .summary = "Ask models the same questions and say which differences are more than chance.",
     .details = "A, B, ...: the path of a GGUF, `embedded`, or URL#MODEL for an OpenAI-compatible server (--api-key-file serves all of them). "
                "Everybody gets the same questions in the same order at temperature 0. Right in every run is solid, right in some is luck. "
                "A suite's checks are tried on its own example answers first. Programs run with bubblewrap: no network, a read-only system, "
                "limits on time, memory and processes. Ctrl-C ends a run; the same command goes on where it was.",
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = CLI_MAX_OPERANDS,
     .options = options,
     .n_options = sizeof options / sizeof *options,

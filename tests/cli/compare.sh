@@ -43,6 +43,19 @@ if command -v jq >/dev/null; then
   want "the answers differ" jq -e '.items | all(.contenders[0].answers == .contenders[1].answers and (.contenders[0].answers | length) == 2)' "$T/json" >/dev/null
   planted want "" jq -e '.pairs[0].different' "$T/json" >/dev/null
 fi
+# Judged again: first as it was, then with another check, which changes just its own verdicts; then without the question.
+run compare --rescore 1 --ledger "$T/l.db"; want_rc 0; no_err; want_out 'Judged again'; want_out '^0 of 12 answers have another verdict'
+sed 's/^Paris$/./; s/^check: exact/check: regex/' "$T/s.md" >"$T/s2.md"
+run compare --rescore 1 --suite "$T/s2.md" --ledger "$T/l.db"; want_rc 0; no_err
+want_out '^6 of 12 answers have another verdict'; want_out '^  never +A +1 +wrong +right'; want_out '^  never +regex +solid \(3/3\)'
+planted want_out '^  call +A +1 '
+sed '/^## never/,$d; s/sum of a list/sum of two/' "$T/s.md" >"$T/s3.md"
+run compare --rescore 1 --suite "$T/s3.md" --ledger "$T/l.db"; want_rc 1; want_sentence; want_err 'asks nothing'
+sed '/^## never/,$d' "$T/s.md" >"$T/s4.md"
+run compare --rescore 2 --suite "$T/s4.md" --ledger "$T/l.db"; want_rc 0; want_out 'Left out: never: '; want_out '^0 of 6 answers'
+run compare --rescore 99 --ledger "$T/l.db"; want_rc 1; want_sentence; want_err 'has no run 99'
+run compare --rescore 1 embedded embedded --ledger "$T/l.db"; want_rc 2; want_sentence
+run compare; want_rc 2; want_sentence
 run ledger ls --ledger "$T/l.db"; want_rc 0; want_out 'compare'
 run compare embedded "$T/none.gguf" --suite "$T/s.md" --ledger "$T/n.db"; want_rc 1; want_err 'none.gguf: cannot open'
 want "the first was asked although the second is missing" test ! -e "$T/n.db"

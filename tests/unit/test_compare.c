@@ -401,6 +401,23 @@ static double p_of(const json_t *r, size_t pair, const char *key)
     return json_number_value(json_object_get(json_array_get(json_object_get(r, "pairs"), pair), key));
 }
 
+/* ITEMS questions; of `odd` the answer that counts as right is "no", and `other` asks for something else. -1: none. */
+static int write_suite(const char *path, int odd, int other)
+{
+    FILE *f = fopen(path, "w");
+    if (!f)
+        return -1;
+    fputs("# Numbers\nsystem: Be brief.\n", f);
+    for (int i = 0; i < ITEMS; i++) {
+        char right[16];
+        (void)snprintf(right, sizeof right, i == odd ? "no" : "%d", i);
+        fprintf(f, "## item-%d\ncheck: exact\n```prompt\nWrite a number: %d.%s\n```\n```check\n%s\n```\n```good\n%s\n```\n```bad\nnone\n```\n", i, i, i == other ? " Now!" : "",
+                right, right);
+    }
+    fputs("## people-x\ncheck: rubric\n```prompt\nExplain yourself.\n```\n```check\nIs it kind?\n```\n", f);
+    return fclose(f);
+}
+
 static int prepare(void **state)
 {
     (void)state;
@@ -410,14 +427,7 @@ static int prepare(void **state)
     if (fd < 0 || close(fd) || unlink(ledger))
         return -1;
     fd = mkstemp(suite_path);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f)
-        return -1;
-    fputs("# Numbers\nsystem: Be brief.\n", f);
-    for (int i = 0; i < ITEMS; i++)
-        fprintf(f, "## item-%d\ncheck: exact\n```prompt\nWrite a number: %d.\n```\n```check\n%d\n```\n```good\n%d\n```\n```bad\nno\n```\n", i, i, i, i);
-    fputs("## people-x\ncheck: rubric\n```prompt\nExplain yourself.\n```\n```check\nIs it kind?\n```\n", f);
-    return fclose(f);
+    return fd < 0 || close(fd) ? -1 : write_suite(suite_path, -1, -1);
 }
 
 static int drop(void **state)
@@ -535,6 +545,86 @@ static void test_resumed(void **state)
     r = compared(x, 2, 3, 77, QN_OK); /* finished ones are not taken up */
     assert_int_equal(x[0].asked, 3 * (ITEMS + 1));
     json_decref(r);
+}
+
+static json_t *again(int64_t run, const char *suite, qn_status want)
+{
+    qn_compare_options o;
+    char *text = NULL;
+    qn_err err = {0};
+    qn_compare_options_init(&o);
+    o.rescore = run;
+    o.suite = suite;
+    o.probe.ledger = ledger;
+    const qn_status st = qn_compare(&o, &text, &err);
+    if (st != want)
+        fail_msg("status %d, wanted %d: %s: %s", st, want, err.where, err.what);
+    json_t *r = text ? json_loads(text, 0, NULL) : NULL;
+    qn_free(text);
+    return r;
+}
+
+/* What the ledger holds of a run, as text. */
+static bool put_sample(void *arg, const char *sample)
+{
+    qn__buf_puts(arg, sample);
+    return true;
+}
+
+/* Judged again: nobody is asked, the ledger stays as it is, and just what a check says otherwise now is another verdict. */
+static void test_again(void **state)
+{
+    (void)state;
+    enum { ODD = 3, OTHER = 5 };
+    char changed[sizeof suite_path + 8];
+    (void)snprintf(changed, sizeof changed, "%s.again", suite_path);
+    script x[2] = {{.how = RIGHT}, {.how = WRONG}};
+    json_t *r = compared(x, 2, 3, 99, QN_OK);
+    const size_t asked = x[0].asked + x[1].asked;
+    const long run = of(r, "contenders", 1, "run");
+    char *text = NULL;
+    assert_int_equal(qn_ledger_report(ledger, run, &text, NULL), QN_OK);
+    json_t *kept = json_loads(text, 0, NULL);
+    qn_free(text);
+    qn_buf before = {0}, after = {0};
+    assert_int_equal(qn_ledger_samples(ledger, run, put_sample, &before, NULL), QN_OK);
+    json_t *same = again(run, NULL, QN_OK);
+    assert_int_equal(json_integer_value(json_object_get(same, "rescored")), 0);
+    assert_int_equal(json_integer_value(json_object_get(same, "judged")), 2 * 3 * (ITEMS + 1));
+    static const char *const parts[] = {"contenders", "items", "runs", "verbatim", "seed", "suite", "suite_hash", "machine"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!json_equal(json_object_get(kept, parts[i]), json_object_get(same, parts[i])))
+            fail_msg("another %s", parts[i]);
+    assert_int_equal(write_suite(changed, ODD, -1), 0);
+    json_t *odd = again(run, changed, QN_OK), *v;
+    size_t i;
+    assert_int_equal(json_integer_value(json_object_get(odd, "rescored")), 6); /* two contenders, three runs */
+    json_array_foreach(json_object_get(odd, "changed"), i, v) {
+        const bool first = strcmp(json_string_value(json_object_get(v, "contender")), "A") == 0;
+        assert_string_equal(json_string_value(json_object_get(v, "item")), "item-3");
+        assert_string_equal(json_string_value(json_object_get(v, "before")), first ? "right" : "wrong");
+        assert_string_equal(json_string_value(json_object_get(v, "after")), first ? "wrong" : "right");
+    }
+    assert_int_equal(of(odd, "contenders", 0, "solid"), ITEMS - 1);
+    assert_int_equal(of(odd, "contenders", 1, "solid"), 1);
+    assert_int_equal(of(same, "contenders", 1, "solid"), 0); /* planted: the change is seen */
+    assert_int_equal(write_suite(changed, -1, OTHER), 0); /* an answer to another question is no answer to this one */
+    json_t *other = again(of(r, "contenders", 0, "run"), changed, QN_OK);
+    assert_int_equal(json_integer_value(json_object_get(other, "rescored")), 0);
+    assert_int_equal(of(other, "contenders", 0, "items"), ITEMS - 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(other, "items"), OTHER), "skipped")), "it asks something else now");
+    assert_int_equal(qn_ledger_samples(ledger, run, put_sample, &after, NULL), QN_OK);
+    assert_string_equal(before.data, after.data);
+    assert_int_equal(x[0].asked + x[1].asked, asked);
+    assert_null(again(999, NULL, QN_EINVAL));
+    json_decref(r);
+    json_decref(kept);
+    json_decref(same);
+    json_decref(odd);
+    json_decref(other);
+    qn__buf_free(&before);
+    qn__buf_free(&after);
+    (void)unlink(changed);
 }
 
 /* Ended by the user: likewise. */
@@ -679,7 +769,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_text), cmocka_unit_test(test_suite),   cmocka_unit_test(test_suite_refuses), cmocka_unit_test(test_suite_hostile), cmocka_unit_test(test_vary),
         cmocka_unit_test(test_checks),  cmocka_unit_test(test_checks_refuse), cmocka_unit_test(test_known),         cmocka_unit_test(test_chance),
-        cmocka_unit_test(test_resumed), cmocka_unit_test(test_options),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_resumed), cmocka_unit_test(test_again), cmocka_unit_test(test_options),       cmocka_unit_test(test_figures),
         cmocka_unit_test(test_gap),    cmocka_unit_test(test_checks_memory), cmocka_unit_test(test_cancelled),
     };
     return cmocka_run_group_tests(tests, prepare, drop);

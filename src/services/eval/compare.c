@@ -58,6 +58,17 @@ static int32_t room_for(const qn_comparison *c, const qn_task *t)
     return c->o->max_tokens > 0 ? c->o->max_tokens : t->max_tokens ? t->max_tokens : c->tasks.max_tokens ? c->tasks.max_tokens : QN_COMPARE_TOKENS;
 }
 
+qn_status qn__compare_judge(qn_comparison *c, size_t item, const char *answer, size_t n, bool cut, json_t *data, qn_verdict *v, qn_err *err)
+{
+    qn_status st = qn__judge(c->judge, item, answer, n, v, err);
+    if (st)
+        return st;
+    if (cut && !v->right && strcmp(v->outcome, "shown") != 0)
+        v->outcome = "cut";
+    (void)(v->detail ? json_object_set_new(data, "check", v->detail) : json_object_del(data, "check"));
+    return QN_OK;
+}
+
 static qn_status judged(qn_comparison *c, size_t item, const qn_answer *a, json_t *data, qn_verdict *v, qn_err *err)
 {
     *v = (qn_verdict){.outcome = "no answer"};
@@ -66,14 +77,7 @@ static qn_status judged(qn_comparison *c, size_t item, const qn_answer *a, json_
         (void)snprintf(text, sizeof text, "%s: %s", a->err.where, a->err.what);
         return json_object_set_new(data, "error", json_string(text)) ? qn__fail_mem(err, "answer") : QN_OK;
     }
-    qn_status st = qn__judge(c->judge, item, a->text.data ? a->text.data : "", a->text.n, v, err);
-    if (st)
-        return st;
-    if (a->reason == QN_END_LENGTH && !v->right && strcmp(v->outcome, "shown") != 0)
-        v->outcome = "cut";
-    if (v->detail)
-        (void)json_object_set_new(data, "check", v->detail);
-    return QN_OK;
+    return qn__compare_judge(c, item, a->text.data ? a->text.data : "", a->text.n, a->reason == QN_END_LENGTH, data, v, err);
 }
 
 static qn_status ask_one(qn_comparison *c, qn_subject *s, size_t who, size_t item, int run, qn_err *err)
@@ -99,10 +103,10 @@ static qn_status ask_one(qn_comparison *c, qn_subject *s, size_t who, size_t ite
         if (err)
             *err = a.err;
     }
-    json_t *data = st ? NULL : json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:f, s:f}", "contender", c->who[who].spec, "applied", applied, "system",
+    json_t *data = st ? NULL : json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:i, s:i, s:i, s:f, s:f}", "contender", c->who[who].spec, "applied", applied, "system",
                                          c->tasks.system, "prompt", prompt.data, "answer", qn__probe_said(a.text.data, a.text.n, SAID), "reasoning",
                                          qn__probe_said(a.reasoning.data, a.reasoning.n, SAID),
-                                         "prompt_tokens", a.prompt_tokens, "cached_tokens", a.cached_tokens, "generated_tokens", a.generated_tokens,
+                                         "cut", (int)(a.reason == QN_END_LENGTH), "prompt_tokens", a.prompt_tokens, "cached_tokens", a.cached_tokens, "generated_tokens", a.generated_tokens,
                                          "first_s", a.first_s, "total_s", a.total_s);
     if (!st && !data)
         st = qn__fail_mem(err, "answer");
@@ -249,7 +253,7 @@ static bool see_sample(void *arg, const char *text)
     return true;
 }
 
-static qn_status read_back(qn_comparison *c, qn_err *err)
+qn_status qn__compare_read(qn_comparison *c, qn_err *err)
 {
     size_t n = 0;
     if (!qn__mul(c->tasks.n * c->n_who, (size_t)c->runs, &n) || !(c->v = qn__calloc(n + 1, sizeof *c->v)))
@@ -290,7 +294,7 @@ static qn_status look_at(const qn_contender *who, size_t n, qn_err *err)
     return st;
 }
 
-static qn_status open_suite(qn_comparison *c, qn_err *err)
+qn_status qn__compare_suite(qn_comparison *c, qn_err *err)
 {
     size_t judged_here = 0;
     qn_status st = qn__tasks_read(c->suite, &c->tasks, err);
@@ -309,7 +313,7 @@ static qn_status open_suite(qn_comparison *c, qn_err *err)
     return st;
 }
 
-static void clean(qn_comparison *c, bool finished)
+void qn__compare_clean(qn_comparison *c, bool finished)
 {
     for (size_t i = 0; c->v && i < c->tasks.n * c->n_who * (size_t)c->runs; i++)
         json_decref(c->v[i].data);
@@ -321,6 +325,7 @@ static void clean(qn_comparison *c, bool finished)
     if (c->ledger)
         qn__ledger_close(c->ledger);
     qn__judge_close(c->judge);
+    qn_free(c->left_out);
     qn__tasks_free(&c->tasks);
 }
 
@@ -335,7 +340,7 @@ qn_status qn__compare(const qn_compare_options *o, const qn_contender *who, size
         return st;
     if (!o->suite)
         c.tasks.title = c.tasks.system = "";
-    else if ((st = open_suite(&c, err)))
+    else if ((st = qn__compare_suite(&c, err)))
         goto out;
     c.total = n * (c.tasks.n * (size_t)c.runs + o->quants);
     st = qn__ledger_open(o->probe.ledger, &c.ledger, err);
@@ -344,7 +349,7 @@ qn_status qn__compare(const qn_compare_options *o, const qn_contender *who, size
     if (!st && o->quants)
         st = measure_quants(&c, err);
     if (!st)
-        st = read_back(&c, err);
+        st = qn__compare_read(&c, err);
     if (!st)
         st = qn__compare_report(&c, &report, err);
     for (size_t i = 0; i < n && !st; i++)
@@ -353,7 +358,7 @@ qn_status qn__compare(const qn_compare_options *o, const qn_contender *who, size
         *out = json_incref(report);
 out:
     json_decref(report);
-    clean(&c, !st);
+    qn__compare_clean(&c, !st);
     return st;
 }
 
@@ -392,11 +397,12 @@ qn_status qn_compare(const qn_compare_options *o, char **report_json, qn_err *er
 {
     qn_contender who[QN_COMPARE_MOST];
     json_t *report = NULL;
-    qn_status st = o->n_subjects > QN_COMPARE_MOST ? qn__fail(err, QN_EINVAL, "compare", "more than %d contenders", QN_COMPARE_MOST) : QN_OK;
+    qn_status st = o->rescore && o->n_subjects ? qn__fail(err, QN_EINVAL, "compare", "judging again asks nobody; leave out the contenders")
+                 : o->n_subjects > QN_COMPARE_MOST ? qn__fail(err, QN_EINVAL, "compare", "more than %d contenders", QN_COMPARE_MOST) : QN_OK;
     for (size_t i = 0; i < o->n_subjects && !st; i++)
         st = make_contender(o->subjects[i], &who[i], err);
     if (!st)
-        st = qn__compare(o, who, o->n_subjects, &report, err);
+        st = o->rescore ? qn__compare_again(o, &report, err) : qn__compare(o, who, o->n_subjects, &report, err);
     if (!st)
         st = qn__probe_text(report, report_json, err);
     json_decref(report);

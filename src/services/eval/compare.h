@@ -44,6 +44,7 @@ typedef struct qn_comparison {
     int64_t id[QN_COMPARE_MOST];
     char name[QN_COMPARE_MOST][128], fingerprint[QN_COMPARE_MOST][64];
     bool chats[QN_COMPARE_MOST];
+    const char **left_out;  /* judging again: why an item is none of this comparison; NULL: it is one. NULL: all are */
     size_t done, total;
     char doing[160];
     qn_compared *v;
@@ -60,6 +61,20 @@ qn_status qn__compare(const qn_compare_options *o, const qn_contender *who, size
 
 /* ---- shared by compare*.c ---- */
 
+/* What the suite asks and checks, with its own examples tried. */
+qn_status qn__compare_suite(qn_comparison *c, qn_err *err);
+/* Fills c->v from the ledger. */
+qn_status qn__compare_read(qn_comparison *c, qn_err *err);
+/* Of an answer that came: its verdict, in `data`, too. cut: it was ended by its number of tokens. */
+qn_status qn__compare_judge(qn_comparison *c, size_t item, const char *answer, size_t n, bool cut, json_t *data, qn_verdict *v, qn_err *err);
+void qn__compare_clean(qn_comparison *c, bool finished);
+/* As qn_compare with o->rescore. */
+qn_status qn__compare_again(const qn_compare_options *o, json_t **out, qn_err *err);
+/* Why an item is not judged; NULL: it is. */
+static inline const char *qn__compare_skips(const qn_comparison *c, size_t item)
+{
+    return c->left_out && c->left_out[item] ? c->left_out[item] : qn__judge_skips(c->judge, item);
+}
 /* The report, of what the ledger holds. */
 qn_status qn__compare_report(qn_comparison *c, json_t **out, qn_err *err);
 /* Measures contender k against the first as quantisations of one model: *row as it stands in the report's "quants". */

@@ -24,7 +24,7 @@ typedef struct tally {
 
 static bool scored(const qn_comparison *c, size_t item)
 {
-    return c->tasks.v[item].check != QN_CHECK_RUBRIC && !qn__judge_skips(c->judge, item);
+    return c->tasks.v[item].check != QN_CHECK_RUBRIC && !qn__compare_skips(c, item);
 }
 
 static int n_right(const qn_comparison *c, size_t item, size_t who)
@@ -131,7 +131,7 @@ static json_t *cell_json(const qn_comparison *c, size_t item, size_t who, bool a
 static json_t *item_json(const qn_comparison *c, size_t item, bool answers)
 {
     const qn_task *t = &c->tasks.v[item];
-    const char *skips = qn__judge_skips(c->judge, item);
+    const char *skips = qn__compare_skips(c, item);
     json_t *o = json_pack("{s:s, s:s, s:s, s:[], s:[]}", "name", t->name, "check", qn__check_name(t->check), "prompt", t->prompt, "applied", "contenders");
     if (!o)
         return NULL;

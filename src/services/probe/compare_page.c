@@ -76,6 +76,32 @@ static void put_items(qn_page *p, const json_t *r)
             qn__page_text(p, "Skipped: %s: %s.", qn__page_str(item, "name"), qn__page_str(item, "skipped"));
 }
 
+/* What became of the answers when they were judged again. */
+static void put_changed(qn_page *p, const json_t *r)
+{
+    static const qn_page_column columns[] = {{"Question", false}, {"Contender", false}, {"Run", true}, {"Before", false}, {"Now", false}};
+    size_t i;
+    const json_t *x;
+    if (!json_object_get(r, "rescored"))
+        return;
+    qn__page_section(p, "Judged again");
+    qn__page_text(p, "%s of %s answers have another verdict than before. Nobody was asked.", qn__page_count(qn__page_num(r, "rescored")).s,
+                  qn__page_count(qn__page_num(r, "judged")).s);
+    json_array_foreach((json_t *)json_object_get(r, "gone"), i, x)
+        qn__page_text(p, "Left out: %s: the suite has no such question any more.", json_is_string(x) ? json_string_value(x) : "");
+    if (json_array_size(json_object_get(r, "changed")) == 0)
+        return;
+    qn__page_table(p, NULL, columns, sizeof columns / sizeof *columns);
+    json_array_foreach((json_t *)json_object_get(r, "changed"), i, x) {
+        qn__page_cell(p, "%s", qn__page_str(x, "item"));
+        qn__page_cell(p, "%s", qn__page_str(x, "contender"));
+        qn__page_cell(p, "%.0f", qn__page_num(x, "run"));
+        qn__page_cell(p, "%s", qn__page_str(x, "before"));
+        qn__page_cell(p, "%s", qn__page_str(x, "after"));
+    }
+    qn__page_table_end(p);
+}
+
 static void put_pairs(qn_page *p, const json_t *r)
 {
     static const qn_page_column columns[] = {{"Pair", false}, {"Better on", true}, {"Worse on", true}, {"Tied", true}, {"p", true}, {"p, corrected", true},
@@ -223,6 +249,7 @@ qn_status qn__page_of_compare(qn_page *p, const json_t *r, qn_err *err)
     if (items) {
         put_contenders(p, r);
         put_items(p, r);
+        put_changed(p, r);
         put_pairs(p, r);
     }
     if (quants)
