@@ -16,9 +16,6 @@
 
 #include "services/api/anthropic.h"
 
-#include "base/err.h"
-#include "base/mem.h"
-
 static const char BILLING[] = "x-anthropic-billing-header:";
 
 typedef struct reading {
@@ -26,31 +23,10 @@ typedef struct reading {
     json_t *deferred; /* name -> tool in OpenAI's form */
 } reading;
 
-static void no_memory(api_ask *a)
-{
-    if (!a->bad.code)
-        (void)qn__fail_mem(&a->bad, "request");
-}
-
-/* Take the reference; a failure is noted. */
-static void append(api_ask *a, json_t *list, json_t *item)
-{
-    if (!item || json_array_append_new(list, item))
-        no_memory(a);
-}
-
 static void set(api_ask *a, json_t *object, const char *key, json_t *value)
 {
     if (!value || json_object_set_new(object, key, value))
-        no_memory(a);
-}
-
-static json_t *string_of(api_ask *a, const qn_buf *b)
-{
-    json_t *s = b->failed ? NULL : json_stringn(b->data ? b->data : "", b->n);
-    if (!s)
-        no_memory(a);
-    return s;
+        api_no_memory(a);
 }
 
 static const char *type_of(const api_at *block)
@@ -125,7 +101,7 @@ static void read_system(reading *r, const api_at *body, json_t *messages)
         return;
     put_plain(&system, true, &b);
     if (b.n)
-        append(r->a, messages, json_pack("{s:s, s:o?}", "role", "system", "content", string_of(r->a, &b)));
+        api_append(r->a, messages, json_pack("{s:s, s:o?}", "role", "system", "content", api_string(r->a, &b)));
     qn__buf_free(&b);
 }
 
@@ -169,7 +145,7 @@ static void read_result(reading *r, const api_at *block, json_t *messages)
     const api_at content = api_field(block, "content");
     put_result(r, &content, &b);
     if (api_is_ok(block))
-        append(r->a, messages, json_pack("{s:s, s:s, s:o?}", "role", "tool", "tool_call_id", id, "content", string_of(r->a, &b)));
+        api_append(r->a, messages, json_pack("{s:s, s:s, s:o?}", "role", "tool", "tool_call_id", id, "content", api_string(r->a, &b)));
     qn__buf_free(&b);
 }
 
@@ -178,7 +154,7 @@ static void read_user(reading *r, const api_at *content, const char *role, json_
     qn_buf text = {0};
     if (!json_is_array(content->j)) {
         put_plain(content, false, &text);
-        append(r->a, messages, json_pack("{s:s, s:o?}", "role", role, "content", string_of(r->a, &text)));
+        api_append(r->a, messages, json_pack("{s:s, s:o?}", "role", role, "content", api_string(r->a, &text)));
         qn__buf_free(&text);
         return;
     }
@@ -196,7 +172,7 @@ static void read_user(reading *r, const api_at *content, const char *role, json_
         }
     }
     if (any)
-        append(r->a, messages, json_pack("{s:s, s:o?}", "role", role, "content", string_of(r->a, &text)));
+        api_append(r->a, messages, json_pack("{s:s, s:o?}", "role", role, "content", api_string(r->a, &text)));
     qn__buf_free(&text);
 }
 
@@ -210,7 +186,7 @@ static void read_call(reading *r, const api_at *block, json_t *calls)
         api_refuse_field(block, "name", "is missing");
     char *text = api_get_object(block, "input", &input) ? json_dumps(input.j, JSON_COMPACT) : NULL;
     if (api_is_ok(block))
-        append(r->a, calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name, "arguments",
+        api_append(r->a, calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name, "arguments",
                                       text ? text : "{}"));
     free(text);
 }
@@ -237,15 +213,15 @@ static void read_assistant(reading *r, const api_at *content, json_t *messages)
         }
     }
     if (!m || !calls) {
-        no_memory(r->a);
+        api_no_memory(r->a);
     } else {
-        set(r->a, m, "content", string_of(r->a, &text));
+        set(r->a, m, "content", api_string(r->a, &text));
         if (thought.n)
-            set(r->a, m, "reasoning_content", string_of(r->a, &thought));
+            set(r->a, m, "reasoning_content", api_string(r->a, &thought));
         if (json_array_size(calls))
             set(r->a, m, "tool_calls", json_incref(calls));
     }
-    append(r->a, messages, m);
+    api_append(r->a, messages, m);
     json_decref(calls);
     qn__buf_free(&text);
     qn__buf_free(&thought);
@@ -276,7 +252,7 @@ static void read_messages(reading *r, const api_at *body)
     api_at list;
     json_t *messages = json_array();
     if (!messages) {
-        no_memory(r->a);
+        api_no_memory(r->a);
         return;
     }
     r->a->messages = messages;
@@ -322,7 +298,7 @@ static void read_tool(reading *r, const api_at *tool, json_t *shown)
     json_t *t = json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function", "function", "name", name, "description",
                           description ? description : "", "parameters", schema.j);
     if (!t || json_array_append(r->a->tools, t) || (deferred ? json_object_set(r->deferred, name, t) : json_array_append(shown, t)))
-        no_memory(r->a);
+        api_no_memory(r->a);
     json_decref(t);
 }
 
@@ -335,7 +311,7 @@ static void read_tools(reading *r, const api_at *body)
     r->a->tools = json_array();
     r->deferred = json_object();
     if (!shown || !r->a->tools || !r->deferred) {
-        no_memory(r->a);
+        api_no_memory(r->a);
         json_decref(shown);
         return;
     }
@@ -403,7 +379,7 @@ static void read_thinking(api_ask *a, const api_at *body)
     const char *type = NULL;
     a->vars = json_object();
     if (!a->vars)
-        no_memory(a);
+        api_no_memory(a);
     if (!api_get_object(body, "thinking", &thinking) || !api_get_text(&thinking, "type", &type))
         return;
     if (strcmp(type, "disabled") == 0)

@@ -92,9 +92,29 @@ void *api_keep(api_ask *a, size_t n)
     void *p = qn__arena_alloc(&a->arena, n);
     if (p)
         memset(p, 0, n);
-    else if (!a->bad.code)
-        (void)qn__fail_mem(&a->bad, "request");
+    else
+        api_no_memory(a);
     return p;
+}
+
+void api_no_memory(api_ask *a)
+{
+    if (!a->bad.code)
+        (void)qn__fail_mem(&a->bad, "request");
+}
+
+void api_append(api_ask *a, json_t *list, json_t *item)
+{
+    if (!item || json_array_append_new(list, item))
+        api_no_memory(a);
+}
+
+json_t *api_string(api_ask *a, const qn_buf *b)
+{
+    json_t *s = b->failed ? NULL : json_stringn(b->data ? b->data : "", b->n);
+    if (!s)
+        api_no_memory(a);
+    return s;
 }
 
 static void register_ask(api_ask *a)

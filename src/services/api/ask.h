@@ -238,6 +238,12 @@ struct api_ask {
 /* NULL when it was answered (no memory). body->err collects refusals from now on. */
 api_ask *api_ask_open(api_server *s, http_exchange *x, api_at *body);
 void *api_keep(api_ask *a, size_t n);
+/* For readers: a lack of memory is noted like a refusal, and api_ask_run answers with it. */
+void api_no_memory(api_ask *a);
+/* Takes item, which may be NULL: likewise. */
+void api_append(api_ask *a, json_t *list, json_t *item);
+/* NULL: likewise. */
+json_t *api_string(api_ask *a, const qn_buf *b);
 /* Takes the ask. */
 void api_ask_run(api_ask *a);
 /* The first half only: a->loaded, a->rendered and the prompts' tokens are there, whether they fit or not. False: it was answered

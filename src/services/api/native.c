@@ -59,8 +59,8 @@ static const char *keep(api_ask *a, const qn_buf *b)
     char *p = b->failed ? NULL : api_keep(a, b->n + 1);
     if (p && b->n)
         memcpy(p, b->data, b->n);
-    else if (b->failed && !a->bad.code)
-        (void)qn__fail_mem(&a->bad, "request");
+    else if (b->failed)
+        api_no_memory(a);
     return p;
 }
 

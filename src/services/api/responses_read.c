@@ -12,33 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/err.h"
 #include "services/api/responses.h"
 
 typedef struct reading {
     api_ask *a;
     qn_buf thought; /* of a reasoning item whose message has not come yet */
 } reading;
-
-static void no_memory(api_ask *a)
-{
-    if (!a->bad.code)
-        (void)qn__fail_mem(&a->bad, "request");
-}
-
-static void append(api_ask *a, json_t *list, json_t *item)
-{
-    if (!item || json_array_append_new(list, item))
-        no_memory(a);
-}
-
-static json_t *text_json(api_ask *a, const qn_buf *b)
-{
-    json_t *s = b->failed ? NULL : json_stringn(b->data ? b->data : "", b->n);
-    if (!s)
-        no_memory(a);
-    return s;
-}
 
 /* A string, or parts that have text. */
 static void put_text(const api_at *content, qn_buf *out)
@@ -76,14 +55,14 @@ static json_t *assistant(reading *r)
     if (role && strcmp(role, "assistant") == 0)
         return last;
     last = json_pack("{s:s, s:s}", "role", "assistant", "content", "");
-    append(r->a, m, last);
+    api_append(r->a, m, last);
     return json_array_get(m, json_array_size(m) - 1);
 }
 
 static void give_thought(reading *r, json_t *m)
 {
-    if (r->thought.n && m && json_object_set_new(m, "reasoning_content", text_json(r->a, &r->thought)))
-        no_memory(r->a);
+    if (r->thought.n && m && json_object_set_new(m, "reasoning_content", api_string(r->a, &r->thought)))
+        api_no_memory(r->a);
     r->thought.n = 0;
 }
 
@@ -96,10 +75,10 @@ static void read_message(reading *r, const api_at *item)
         api_refuse_field(item, "role", "is missing");
     put_text(&content, &text);
     if (api_is_ok(item)) {
-        json_t *m = json_pack("{s:s, s:o?}", "role", strcmp(role, "developer") == 0 ? "system" : role, "content", text_json(r->a, &text));
+        json_t *m = json_pack("{s:s, s:o?}", "role", strcmp(role, "developer") == 0 ? "system" : role, "content", api_string(r->a, &text));
         if (strcmp(role, "assistant") == 0)
             give_thought(r, m);
-        append(r->a, r->a->messages, m);
+        api_append(r->a, r->a->messages, m);
     }
     qn__buf_free(&text);
 }
@@ -130,7 +109,7 @@ static void read_call(reading *r, const api_at *item, bool custom)
         (void)json_object_set_new(m, "tool_calls", json_array());
         calls = json_object_get(m, "tool_calls");
     }
-    append(r->a, calls, json_pack("{s:s, s:s, s:{s:s, s:s%}}", "id", id, "type", "function", "function", "name", name, "arguments", text, n));
+    api_append(r->a, calls, json_pack("{s:s, s:s, s:{s:s, s:s%}}", "id", id, "type", "function", "function", "name", name, "arguments", text, n));
     json_decref(wrapped);
     free(dumped);
 }
@@ -144,7 +123,7 @@ static void read_output(reading *r, const api_at *item)
         api_refuse_field(item, "call_id", "is missing");
     put_text(&output, &text);
     if (api_is_ok(item))
-        append(r->a, r->a->messages, json_pack("{s:s, s:s, s:o?}", "role", "tool", "tool_call_id", id, "content", text_json(r->a, &text)));
+        api_append(r->a, r->a->messages, json_pack("{s:s, s:s, s:o?}", "role", "tool", "tool_call_id", id, "content", api_string(r->a, &text)));
     qn__buf_free(&text);
 }
 
@@ -184,13 +163,13 @@ static void read_input(reading *r, const api_at *body)
     const char *text;
     size_t n;
     if (!(r->a->messages = json_array())) {
-        no_memory(r->a);
+        api_no_memory(r->a);
         return;
     }
     if (api_get_bytes(body, "instructions", &text, &n) && n)
-        append(r->a, r->a->messages, json_pack("{s:s, s:s%}", "role", "system", "content", text, n));
+        api_append(r->a, r->a->messages, json_pack("{s:s, s:s%}", "role", "system", "content", text, n));
     if (json_is_string(input.j)) {
-        append(r->a, r->a->messages, json_pack("{s:s, s:O}", "role", "user", "content", input.j));
+        api_append(r->a, r->a->messages, json_pack("{s:s, s:O}", "role", "user", "content", input.j));
     } else if (json_is_array(input.j)) {
         for (size_t i = 0; i < json_array_size(input.j) && api_is_ok(body); i++) {
             const api_at item = api_item(&input, i);
@@ -232,7 +211,7 @@ static void read_tool(api_ask *a, const api_at *tool, int depth)
     json_t *schema = custom         ? json_pack("{s:s, s:{s:{s:s}}, s:[s]}", "type", "object", "properties", "input", "type", "string", "required", "input")
                      : parameters.j ? json_incref(parameters.j)
                                     : json_pack("{s:s, s:{}}", "type", "object", "properties");
-    append(a, a->tools, json_pack("{s:s, s:{s:s, s:s, s:o?}}", "type", "function", "function", "name", name, "description", description,
+    api_append(a, a->tools, json_pack("{s:s, s:{s:s, s:s, s:o?}}", "type", "function", "function", "name", name, "description", description,
                                   "parameters", schema));
 }
 
@@ -294,7 +273,7 @@ static void read_effort(api_ask *a, const api_at *body)
     api_at reasoning;
     const char *effort = NULL;
     if (!(a->vars = json_object())) {
-        no_memory(a);
+        api_no_memory(a);
         return;
     }
     if (!api_get_object(body, "reasoning", &reasoning) || !api_get_text(&reasoning, "effort", &effort))
@@ -318,7 +297,7 @@ void api_responses_read(api_ask *a, const api_at *body)
     api_read_sampling(a, body);
     if (api_get_array(body, "tools", &tools) && json_array_size(tools.j)) {
         if (!(a->tools = json_array()))
-            no_memory(a);
+            api_no_memory(a);
         else
             read_tools(a, &tools, 0);
         if (!json_array_size(a->tools)) {
