@@ -349,7 +349,6 @@ void api_ollama_embed(api_server *s, http_exchange *x, api_at *body)
     int32_t dimensions = 0;
     int64_t tokens = 0;
     qn_buf out = {0};
-    qn_err err = {0};
     if (!a)
         return;
     a->mode = API_TEXT;
@@ -363,13 +362,8 @@ void api_ollama_embed(api_server *s, http_exchange *x, api_at *body)
     qn__buf_puts(&out, "{\"model\":");
     api_put_text(&out, a->model_name);
     qn__buf_puts(&out, old ? ",\"embedding\":" : ",\"embeddings\":[");
-    if (api_embed_each(a, dimensions, put_vector, NULL, &out, &err)) {
-        api_error e;
-        qn__buf_free(&out);
-        api_error_from(&e, &err);
-        api_ask_drop(a, &e);
+    if (!api_embed_each(a, dimensions, put_vector, NULL, &out))
         return;
-    }
     for (size_t i = 0; i < a->n_prompts; i++)
         tokens += (int64_t)a->prompts[i].n_tokens;
     qn__buf_puts(&out, old ? "" : "]");

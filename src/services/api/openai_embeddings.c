@@ -73,8 +73,8 @@ static void put_one(void *arg, size_t i, const float *v, size_t n, qn_buf *out)
 }
 
 /* One call of the scheduler's thread after another: what runs goes on in between. */
-qn_status api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg,
-                         qn_buf *out, qn_err *err)
+static qn_status embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg,
+                            qn_buf *out, qn_err *err)
 {
     const size_t n = (size_t)a->loaded->info.n_embd, wanted = dimensions ? (size_t)dimensions : n;
     embedding m = {.out = qn__alloc(n * sizeof *m.out)};
@@ -101,6 +101,18 @@ qn_status api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, 
     return st;
 }
 
+bool api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg, qn_buf *out)
+{
+    qn_err err = {0};
+    api_error e;
+    if (!embed_each(a, dimensions, put, arg, out, &err))
+        return true;
+    qn__buf_free(out);
+    api_error_from(&e, &err);
+    api_ask_drop(a, &e);
+    return false;
+}
+
 void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body)
 {
     api_ask *a = api_ask_open(s, x, body);
@@ -108,7 +120,6 @@ void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body)
     int32_t dimensions = 0;
     int64_t tokens = 0;
     qn_buf out = {0};
-    qn_err err = {0};
     if (!a)
         return;
     a->mode = API_TEXT;
@@ -123,14 +134,8 @@ void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body)
         return;
     qn__buf_puts(&out, "{\"object\":\"list\",\"data\":[");
     form f = {dimensions, strcmp(format, "base64") == 0};
-    qn_status st = api_embed_each(a, dimensions, put_one, &f, &out, &err);
-    if (st) {
-        api_error e;
-        qn__buf_free(&out);
-        api_error_from(&e, &err);
-        api_ask_drop(a, &e);
+    if (!api_embed_each(a, dimensions, put_one, &f, &out))
         return;
-    }
     for (size_t i = 0; i < a->n_prompts; i++)
         tokens += (int64_t)a->prompts[i].n_tokens;
     qn__buf_puts(&out, "],\"model\":");

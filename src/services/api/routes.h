@@ -47,9 +47,9 @@ void api_openai_model(api_server *s, http_exchange *x, api_at *body);
 void api_openai_completions(api_server *s, http_exchange *x, api_at *body);
 /* openai_embeddings.c */
 void api_openai_embeddings(api_server *s, http_exchange *x, api_at *body);
-/* The vectors of a->prompts (after api_ask_prepare), of the first `dimensions` values (0: all) to length 1, one after another. */
-qn_status api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg,
-                         qn_buf *out, qn_err *err);
+/* The vectors of a->prompts (after api_ask_prepare), of the first `dimensions` values (0: all) to length 1, one after another. False:
+ * it was answered with an error, and ask and `out` are gone. */
+bool api_embed_each(api_ask *a, int32_t dimensions, void (*put)(void *arg, size_t i, const float *v, size_t n, qn_buf *out), void *arg, qn_buf *out);
 /* ollama.c, ollama_models.c */
 extern const api_wire api_ollama_wire, api_ollama_run_wire;
 void api_ollama_chat(api_server *s, http_exchange *x, api_at *body);
