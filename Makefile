@@ -184,14 +184,14 @@ run-sanitized:
 # pieces is in same_bytes. What reads pages beside them runs a second time with kernels that are looked at. Some of these do less under
 # TSan (QN_TSAN). No finding is suppressed: the first one ends its program.
 $(BUILD)/tests/%.o: CPPFLAGS_ALL += $(if $(filter tsan,$(SAN)),-DQN_TSAN=1)
-TSAN_UNIT  := base threads scheduler engine pages disk tree page loop ledger stats compare same_bytes
+TSAN_UNIT  := base threads scheduler engine pages disk page loop ledger stats compare same_bytes
 TSAN_TESTS := $(TSAN_UNIT:%=$(BUILD)/tests/unit/test_%) $(addprefix $(BUILD)/tests/api/test_,http models hostile transcripts) \
               $(addprefix $(BUILD)/tests/anomaly/test_,engine load cache agents)
-WATCHED    := scheduler disk pages tree
+WATCHED    := scheduler disk pages
 # Where the system spreads addresses wider than TSan knows ("unexpected memory mapping"), they are not spread.
 UNSPREAD    = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-tsan: ## what has threads, under ThreadSanitizer: a list of its own
+tsan: ## what has threads, under ThreadSanitizer: a list of its own, some five minutes on two cores
 	@$(MAKE) --no-print-directory SAN=tsan -j$(JOBS) tsan-tests
 	@$(MAKE) --no-print-directory SAN=tsan run-tsan
 
