@@ -414,7 +414,7 @@ INLINE void add_up_32(due *f, const scales_32 *s, const int n, const int first, 
     memory_seen();
 #define ADD_UP                                                                                                         \
     if (before) {                                                                                                      \
-        add_up_32(before, s, 4, 4 - first, 4, two);                                                                    \
+        add_up_32(before, s, 4, due_first, 4, two);                                                                    \
         memory_seen();                                                                                                 \
     }
 
@@ -422,7 +422,7 @@ INLINE void add_up_32(due *f, const scales_32 *s, const int n, const int first, 
  * the half before are added up, four after each block's products. A product takes three times as long as it keeps the
  * unit busy, so sums are stored a block later. */
 INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*c)[4][2][16], due *before,
-                        const scales_32 *s, const int first, const bool two)
+                        const scales_32 *s, const int first, const int due_first, const bool two)
 {
     memory_seen();
     BLOCK(0, 1, first)
@@ -439,16 +439,17 @@ INLINE void multiply_32(const panel *u, const char *x, size_t stride, int32_t (*
     STORE(0, 1, 3)
 }
 
-/* The panels of 8 blocks against every token. Each tile but the last has 16 tokens, or there is but one. */
-INLINE void panels_32(amx_walk *w, const panel *u, int b, int lines, const bool two)
+/* Panels of 8 blocks, or of 4 at the end of a row, against every token. Each tile but the last has 16 tokens, or there is but
+ * one. */
+INLINE void panels_32(amx_walk *w, const panel *u, int b, int lines, const int blocks, const bool two)
 {
     _Alignas(64) int32_t c[2][16][4][2][16];
     const size_t stride = w->a->x_stride;
-    const int tiles = (w->tokens + lines - 1) / lines;
+    const int tiles = (w->tokens + lines - 1) / lines, last = blocks - 4;
     due f = {0};
     scales_32 s;
     UNROLL
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < blocks; i++) {
         s.d[0][i] = u[0].d[i];
         s.d[1][i] = u[two].d[i];
     }
@@ -457,22 +458,25 @@ INLINE void panels_32(amx_walk *w, const panel *u, int b, int lines, const bool 
         const char *x = token(w, start) + (size_t)b * 32;
         float *acc = w->acc[0] + (start + skip) * VF_N;
         const char *d = (const char *)(qn__q32_d(token(w, start + skip), w->a->k) + b);
+        int32_t(*to)[4][2][16] = c[last ? 0 : i % 2];
         if (i == 0)
-            multiply_32(u, x, stride, c[0], NULL, &s, 0, two);
+            multiply_32(u, x, stride, to, NULL, &s, 0, last, two);
         else
-            multiply_32(u, x, stride, c[0], &f, &s, 0, two);
-        f = (due){c[0][skip][0][0], acc, d, NULL, stride};
-        if (i == tiles - 1)
+            multiply_32(u, x, stride, to, &f, &s, 0, last, two);
+        f = (due){to[skip][0][0], acc, d, NULL, stride};
+        if (!last)
+            continue;
+        if (i == tiles - 1) {
             for (int t = i * lines; t < w->tokens; t++)
                 add_up_32(&f, &s, 1, 0, 4, two);
-        if (i == tiles - 1)
-            multiply_32(u, x, stride, c[1], NULL, &s, 4, two);
-        else
-            multiply_32(u, x, stride, c[1], &f, &s, 4, two);
+            multiply_32(u, x, stride, c[1], NULL, &s, 4, 0, two);
+        } else {
+            multiply_32(u, x, stride, c[1], &f, &s, 4, 0, two);
+        }
         f = (due){c[1][skip][0][0], acc, d + 4 * sizeof(float), NULL, stride};
     }
     for (int t = (tiles - 1) * lines; t < w->tokens; t++)
-        add_up_32(&f, &s, 1, 4, 4, two);
+        add_up_32(&f, &s, 1, last, 4, two);
 }
 
 /* Fewer blocks, at the end of a row. */
@@ -495,6 +499,22 @@ INLINE void rest_32(amx_walk *w, const panel *u, int b, int blocks, int lines, c
     }
 }
 
+/* One copy serves every type: the panels are alike. */
+static void __attribute__((noinline)) parts_32(amx_walk *w, const panel *u, int b, int blocks, int lines)
+{
+    const bool two = w->n_groups == 2;
+    if (blocks == 8 && two)
+        panels_32(w, u, b, lines, 8, true);
+    else if (blocks == 8)
+        panels_32(w, u, b, lines, 8, false);
+    else if (blocks == 4 && two) /* rows of 896 */
+        panels_32(w, u, b, lines, 4, true);
+    else if (two)
+        rest_32(w, u, b, blocks, lines, true);
+    else
+        rest_32(w, u, b, blocks, lines, false);
+}
+
 INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const bool packed)
 {
     panel u[2];
@@ -512,14 +532,7 @@ INLINE void matmul_32(const qn_matmul *a, size_t bytes, unpack_fn *unpack, const
                     unpack(w.p[h], &u[h], blocks, packed);
                     walk_on(&w, h, (size_t)blocks * bytes, packed);
                 }
-                if (blocks < 8 && w.n_groups == 2)
-                    rest_32(&w, u, first, blocks, lines, true);
-                else if (blocks < 8)
-                    rest_32(&w, u, first, blocks, lines, false);
-                else if (w.n_groups == 2)
-                    panels_32(&w, u, first, lines, true);
-                else
-                    panels_32(&w, u, first, lines, false);
+                parts_32(&w, u, first, blocks, lines);
             }
             walk_end(&w);
         }
