@@ -457,7 +457,7 @@ typedef struct qn_server_options {
     const char *cert, *key;    /* files with PEM: TLS. NULL: none */
     float temperature, top_p, min_p; /* where a request names none */
     qn_loops loop;             /* conversations and answers that go in circles, where a request says nothing of it ("x-quern-loop") */
-    uint64_t recall_ram;       /* bytes for answers kept as they were sampled, over all models; 0: 16 MiB */
+    uint64_t recall_ram;       /* bytes for answers kept as they were sampled, over all models; 0: none are */
     uint64_t body_limit;       /* bytes; 0: 32 MiB */
     int32_t idle_s;            /* connections without a request, or that take nothing, are closed after; 0: 120 */
     int32_t body_s;            /* a request must be here after; 0: 30 */

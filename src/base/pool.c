@@ -28,6 +28,13 @@ struct worker {
     int index;
 };
 
+/* What is left of a thread's pieces, end (32) | first (32). It takes them from the first on, so that one stretch of memory
+ * follows the other and what it has prefetched behind a piece is its next; others, when they have done theirs, take from
+ * the end. */
+struct share {
+    _Alignas(64) _Atomic uint64_t left;
+};
+
 /* One word says what region there is and who is in it:
  *
  *   gate:  epoch (32) | closed (1) | joined (31)
@@ -37,10 +44,10 @@ struct worker {
  * worker that sleeps, or that the system has not scheduled, delays nobody. */
 struct qn_pool {
     _Alignas(64) _Atomic uint64_t gate;
-    _Alignas(64) _Atomic int next;
-    void (*fn)(void *, int, int);
+    _Alignas(64) void (*fn)(void *, int, int);
     void *arg;
-    int n_items, n_workers, spins;
+    int n_workers, spins;
+    struct share *shares; /* of each thread */
     _Atomic bool quit;
     _Atomic int sleeping;
     pthread_mutex_t lock;
@@ -60,13 +67,42 @@ static uint32_t epoch_of(uint64_t gate)
     return (uint32_t)(gate >> 32);
 }
 
+static uint64_t stretch(uint64_t first, uint64_t end)
+{
+    return end << 32 | first;
+}
+
+/* A piece of that share, -1: none is left. */
+static int take(struct share *s, bool own)
+{
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_relaxed), first, end;
+    do {
+        first = (uint32_t)left;
+        end = left >> 32;
+        if (first == end)
+            return -1;
+    } while (!atomic_compare_exchange_weak_explicit(&s->left, &left, own ? stretch(first + 1, end) : stretch(first, end - 1),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return (int)(own ? first : end - 1);
+}
+
 static void drain(qn_pool *p, int thread)
 {
-    for (;;) {
-        int i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->n_items)
-            return;
-        p->fn(p->arg, i, thread);
+    const int n = p->n_workers + 1;
+    for (int i = 0, item; i < n; i++) {
+        const int whose = thread + i < n ? thread + i : thread + i - n;
+        while ((item = take(&p->shares[whose], i == 0)) >= 0)
+            p->fn(p->arg, item, thread);
+    }
+}
+
+/* The first shares are the larger ones: the caller is there already. */
+static void share_out(qn_pool *p, int n_items)
+{
+    const int n = p->n_workers + 1, each = n_items / n, more = n_items % n;
+    for (int i = 0, first = 0, end; i < n; i++, first = end) {
+        end = first + each + (i < more);
+        atomic_store_explicit(&p->shares[i].left, stretch((uint64_t)first, (uint64_t)end), memory_order_relaxed);
     }
 }
 
@@ -130,10 +166,14 @@ qn_status qn__pool_open(int n_threads, qn_pool **out, qn_err *err)
         return qn__fail(err, QN_EINVAL, "threads", "%d is not in 1..1024", n_threads);
     size_t bytes = sizeof(qn_pool) + (size_t)(n_threads - 1) * sizeof(struct worker);
     qn_pool *p = qn__alloc_aligned(bytes);
-    if (!p)
+    struct share *shares = qn__alloc_aligned((size_t)n_threads * sizeof *shares);
+    if (!p || !shares) {
+        qn__free_aligned(p);
+        qn__free_aligned(shares);
         return qn__fail_mem(err, "threads");
+    }
     /* With more threads than processors spinning only takes time from those who work. */
-    *p = (qn_pool){.spins = n_threads <= qn__cpu_count() ? SPINS : 0};
+    *p = (qn_pool){.spins = n_threads <= qn__cpu_count() ? SPINS : 0, .shares = shares};
     atomic_store(&p->gate, CLOSED);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
@@ -205,6 +245,7 @@ void qn__pool_close(qn_pool *p)
         (void)pthread_join(p->workers[i].thread, NULL);
     (void)pthread_mutex_destroy(&p->lock);
     (void)pthread_cond_destroy(&p->wake);
+    qn__free_aligned(p->shares);
     qn__free_aligned(p);
 }
 
@@ -226,8 +267,7 @@ void qn__pool_run(qn_pool *p, int n_items, void (*fn)(void *, int, int), void *a
     }
     p->fn = fn;
     p->arg = arg;
-    p->n_items = n_items;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    share_out(p, n_items);
     open_gate(p);
     drain(p, 0);
     uint64_t g = atomic_fetch_or_explicit(&p->gate, CLOSED, memory_order_acq_rel);

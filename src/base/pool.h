@@ -1,8 +1,9 @@
 /* pool.h - a fixed set of threads that run one parallel region after another.
  *
- * A region is n_items pieces of independent work, handed out in ascending order through one atomic counter. Which
- * thread runs a piece is not fixed; by DESIGN.md section 5 it cannot matter. Workers spin for a short while between
- * regions (a decoder starts hundreds a millisecond apart) and then sleep. */
+ * A region is n_items pieces of independent work. Each thread has a share of neighbours, which it takes in ascending
+ * order, and then helps the others with theirs, from the end. Which thread runs a piece is not fixed; by DESIGN.md
+ * section 5 it cannot matter. Workers spin for a short while between regions (a decoder starts hundreds a millisecond
+ * apart) and then sleep. */
 #ifndef QN_BASE_POOL_H
 #define QN_BASE_POOL_H
 

@@ -130,7 +130,7 @@ static int run(serve_options *o, const char **operands)
 
 static int serve(const cli_command *c, int argc, char **argv)
 {
-    serve_options o = {.port = 8080, .ollama_port = 11434, .temp = 0.7, .top_p = 0.95, .drain = 30, .body_mib = 32};
+    serve_options o = {.port = 8080, .ollama_port = 11434, .temp = 0.7, .top_p = 0.95, .drain = 30, .body_mib = 32, .recall_ram = 16 << 20};
     const char *operands[CLI_MAX_OPERANDS + 1] = {0};
     const char *env = getenv("QUERN_API_KEY");
     char *key_text = NULL;
@@ -186,7 +186,7 @@ static const cli_option options[] = {
     {"--min-p", NULL, CLI_REAL, "X", AT(min_p), 0, 1, "min-p where a request names none (default 0: off)"},
     {"--body-limit", NULL, CLI_INT, "MIB", AT(body_mib), 1, 4096, "largest body of a request (default 32)"},
     {"--recall-ram", NULL, CLI_SIZE, "SIZE", AT(recall_ram), 0, 0,
-     "memory for answers as they were sampled, to be put back into prompts (default 16M)"},
+     "memory for answers as they were sampled, to be put back into prompts (default 16M; 0: none)"},
     {"--idle", NULL, CLI_INT, "S", AT(idle), 1, 86400, "close connections that rest for so long (default 120)"},
     {"--drain", NULL, CLI_REAL, "S", AT(drain), 0.1, 86400,
      "on SIGTERM or Ctrl-C: how long running answers may go on (default 30); the second time they end at once"},

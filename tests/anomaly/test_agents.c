@@ -40,6 +40,8 @@ static const double LEAST = 0.95;
 static char dir[64];
 static pid_t server;
 static int port;
+static uint64_t recall_ram; /* 0: as it is by itself */
+static bool recall_none;
 
 static void child(int out)
 {
@@ -54,6 +56,8 @@ static void child(int out)
     o.engine.n_ctx = CTX;
     o.engine.max_seqs = 2;
     o.engine.kv_disk = dir;
+    if (recall_ram || recall_none)
+        o.recall_ram = recall_ram;
     if (qn_server_open(&o, &s, &err)) {
         fprintf(stderr, "%s: %s\n", err.where, err.what);
         _exit(1);
@@ -637,6 +641,45 @@ static void damaged(void **state)
     drop(&a);
 }
 
+/* Answers kept take no more than they may: what was not used for longest goes, and with 0 none is kept, while those that another server
+ * left in the directory stay. */
+static void bounded(void **state)
+{
+    (void)state;
+    agent a = {.turn = chat, .messages = json_array(), .system = words(8, 40)}, b = {.turn = chat, .messages = json_array(), .system = words(9, 40)};
+    char folder[96];
+    long long entries = 0, used = 0, most = 0;
+    recall_ram = 1500; /* two answers of this kind; six turns make four */
+    start();
+    for (int k = 1; k <= 6; k++) {
+        (void)chat(&a, k);
+        settle();
+        used = metric("quern_recall_bytes");
+        entries = metric("quern_recall_entries");
+        most = used > most ? used : most;
+        assert_in_range(used, 0, recall_ram);
+    }
+    assert_true(most > (long long)recall_ram / 2);
+    stop();
+    assert_true(entries > 0);
+    (void)snprintf(folder, sizeof folder, "%s/replies", dir);
+    const long files = files_in(folder);
+    assert_int_equal(files, entries);
+    recall_ram = 0;
+    recall_none = true;
+    start();
+    (void)chat(&b, 1);
+    (void)chat(&b, 2);
+    settle();
+    assert_int_equal(metric("quern_recall_entries"), 0);
+    assert_int_equal(metric("quern_recall_bytes"), 0);
+    stop();
+    recall_none = false;
+    assert_int_equal(files_in(folder), files);
+    drop(&a);
+    drop(&b);
+}
+
 /* Planted: a client that changes its system prompt with each request is seen to reuse nothing. */
 static void planted(void **state)
 {
@@ -663,6 +706,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(damaged, clean, clean),
         cmocka_unit_test_setup_teardown(forged, clean, clean),
         cmocka_unit_test_setup_teardown(behind_other_words, clean, clean),
+        cmocka_unit_test_setup_teardown(bounded, clean, clean),
         cmocka_unit_test_setup_teardown(planted, clean, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

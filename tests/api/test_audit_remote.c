@@ -12,9 +12,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "ledger_path.h"
 #include "quern.h"
-
-static char path[] = "/tmp/quern-audit-XXXXXX";
 
 static json_t *audit(const char *endpoint, uint64_t seed)
 {
@@ -24,7 +23,7 @@ static json_t *audit(const char *endpoint, uint64_t seed)
     qn_audit_options_init(&o);
     o.probe.endpoint = endpoint;
     o.probe.model = endpoint ? "embedded" : NULL;
-    o.probe.ledger = path;
+    o.probe.ledger = ledger_path;
     o.probe.seed = seed;
     o.probe.fresh = true;
     o.kinds = "plain,needle,tool-result";
@@ -51,7 +50,7 @@ static bool keep_answer(void *arg, const char *sample)
 static json_t *answers(const json_t *report)
 {
     json_t *all = json_object();
-    assert_int_equal(qn_ledger_samples(path, json_integer_value(json_object_get(report, "run")), keep_answer, all, NULL), QN_OK);
+    assert_int_equal(qn_ledger_samples(ledger_path, json_integer_value(json_object_get(report, "run")), keep_answer, all, NULL), QN_OK);
     return all;
 }
 
@@ -90,27 +89,8 @@ static void test_same_scores(void **state)
     qn_server_close(s);
 }
 
-static int make_path(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd) | unlink(path);
-}
-
-static int drop_path(void **state)
-{
-    (void)state;
-    char more[64];
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < 3; i++) {
-        (void)snprintf(more, sizeof more, "%s%s", path, ends[i]);
-        (void)unlink(more);
-    }
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_scores)};
-    return cmocka_run_group_tests(tests, make_path, drop_path);
+    return cmocka_run_group_tests(tests, make_ledger_path, drop_ledger);
 }

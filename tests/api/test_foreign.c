@@ -26,6 +26,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "ledger_path.h"
 #include "services/http/server.h"
 
 static const char RECORDING[] = "tests/data/foreign/seedling-audit.json";
@@ -47,8 +48,6 @@ static const struct {
     {"variable/0000512/000/2g", 0.005},    /* a function, cut; a call */
     {"variable/0000512/001/1", 0.129},     /* a short call; a longer one, cut */
 };
-
-static char path[] = "/tmp/quern-foreign-XXXXXX";
 
 /* ---- the recording, served ---- */
 
@@ -158,7 +157,7 @@ static json_t *audit(const char *endpoint, qn_err *err)
     qn_audit_options_init(&o);
     o.probe.endpoint = endpoint;
     o.probe.model = endpoint ? "seedling" : NULL;
-    o.probe.ledger = path;
+    o.probe.ledger = ledger_path;
     o.probe.fresh = true;
     o.probe.engine.cpu = level(); /* levels differ in bits: the same near ties on every machine that has it */
     o.fillers = "c,python,log,prose";
@@ -202,7 +201,7 @@ static bool keep(void *arg, const char *sample)
 static json_t *samples(const json_t *report)
 {
     json_t *all = json_object();
-    assert_int_equal(qn_ledger_samples(path, json_integer_value(json_object_get(report, "run")), keep, all, NULL), QN_OK);
+    assert_int_equal(qn_ledger_samples(ledger_path, json_integer_value(json_object_get(report, "run")), keep, all, NULL), QN_OK);
     return all;
 }
 
@@ -492,27 +491,8 @@ static void test_planted(void **state)
     forget(&short_of);
 }
 
-static int make_path(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd) | unlink(path);
-}
-
-static int drop_path(void **state)
-{
-    (void)state;
-    char more[64];
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < 3; i++) {
-        (void)snprintf(more, sizeof more, "%s%s", path, ends[i]);
-        (void)unlink(more);
-    }
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_scores), cmocka_unit_test(test_planted)};
-    return cmocka_run_group_tests(tests, make_path, drop_path);
+    return cmocka_run_group_tests(tests, make_ledger_path, drop_ledger);
 }

@@ -10,7 +10,7 @@
  *
  * Blocks of 256 have a scale per sub-block, which a tile product cannot apply. So it goes into the weights: q * s does
  * not fit a byte, but its two digits do, and sum(q*s*x) = sum(lo*x) + (sum(hi*x) << shift). Q4_K, Q5_K: s = 8*hi + lo,
- * q*7 <= 217. Q6_K: the bytes of the 16-bit product. One block is then 8 products and one conversion to float.
+ * q*7 <= 217. Q6_K: the bytes of (q - 32) * s. One block is then 8 products and one conversion to float.
  *
  * A call loads the tile configuration and releases it; between calls no tile state exists. */
 #include <stddef.h>

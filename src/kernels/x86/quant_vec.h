@@ -14,14 +14,11 @@
 #include "kernels/act.h"
 #include "kernels/x86/x86.h"
 
-#ifndef PFH
-#define PFH _MM_HINT_T0
-#endif
 enum {
     TOKEN_TILE = 64,
     AHEAD = 512, /* bytes of each row, prefetched */
     FAR = 16 << 10,
-    NEAR = 2 << 10 /* packed: of the one stream, to the second and to the first level */
+    NEAR = 4 << 10 /* packed: of the one stream, to the second and to the first level */
 };
 
 typedef struct panel {

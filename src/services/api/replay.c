@@ -210,7 +210,7 @@ qn_status api_replay_open(api_replay *r, size_t limit, const char *kv_disk, qn_e
     qn__lock_init(&r->lock);
     qn__lock_init(&r->learning);
     qn__lock_init(&r->queue);
-    if (!kv_disk)
+    if (!kv_disk || !limit) /* what others left there stays theirs */
         return QN_OK;
     st = qn__dir_open(kv_disk, true, &base, err);
     if (!st)

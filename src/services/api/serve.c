@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "services/http/system.h"
 
-enum { REPLAY_BYTES = 16 << 20, PEM_MAX = 1 << 20 };
+enum { PEM_MAX = 1 << 20 };
 
 struct qn_server {
     struct api_server api;
@@ -18,7 +18,7 @@ struct qn_server {
 
 void qn_server_options_init(qn_server_options *o)
 {
-    *o = (qn_server_options){.ollama_port = -1, .port = 8080, .temperature = 0.7f, .top_p = 0.95f};
+    *o = (qn_server_options){.ollama_port = -1, .port = 8080, .temperature = 0.7f, .top_p = 0.95f, .recall_ram = 16 << 20};
     qn_engine_options_init(&o->engine);
     qn_scheduler_options_init(&o->scheduler);
 }
@@ -131,7 +131,7 @@ qn_status qn_server_open(const qn_server_options *o, qn_server **out, qn_err *er
         return st;
     }
     qn__lock_init(&s->asks_lock);
-    st = api_replay_open(&s->replay, o->recall_ram ? (size_t)o->recall_ram : REPLAY_BYTES, o->engine.kv_disk, err);
+    st = api_replay_open(&s->replay, (size_t)o->recall_ram, o->engine.kv_disk, err);
     if (!st)
         st = http_bell_open(&s->bell, err);
     if (!st)
