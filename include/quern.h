@@ -560,6 +560,7 @@ typedef struct qn_ceilings {
     double bandwidth;     /* bytes per second */
     double plain_bandwidth; /* the same from small pages, as a mapped file has them */
     double int8_ops;      /* operations per second: a multiplication and an addition are two */
+    double int8_vector_ops; /* the same by vectors, where the level has matrix tiles (amx); else int8_ops */
     double fp32_ops;
 } qn_ceilings;
 /* cpu, cpus, n_threads as in qn_engine_options. read_bytes: as much memory as the work reads in turn, so that

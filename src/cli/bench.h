@@ -37,6 +37,7 @@ typedef struct bench_result {
     const char *kv;
     double median, min, max; /* tokens per second */
     double ceiling;          /* tokens per second */
+    double of_vectors;       /* what it would be without the level's matrix tiles; 0: it has none, or they set no bound */
     const char *bound;       /* what sets it: "memory", "int8", "fp32" */
 } bench_result;
 
@@ -46,7 +47,8 @@ int bench_warm(qn_engine *e);
 int bench_measure(qn_engine *e, const bench_test *t, int32_t runs, double *rates, void (*tick)(void *arg), void *arg);
 
 /* bench_report.c */
-double bench_ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings *c, const char **bound);
+/* r->ceiling, bound, of_vectors. */
+void bench_ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings *c, bench_result *r);
 double bench_share(const bench_result *r); /* of the ceiling, 0..1 */
 int bench_begin(const bench_options *o, const qn_model *m, const qn_ceilings *c, size_t n);
 int bench_row(const bench_options *o, const bench_result *r);

@@ -36,7 +36,7 @@ static double step_seconds(const qn_work *w, const qn_ceilings *c, double *most,
     return least;
 }
 
-double bench_ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings *c, const char **bound)
+static double ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings *c, const char **bound)
 {
     qn_work w;
     qn_engine_info info;
@@ -52,6 +52,17 @@ double bench_ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings 
         seconds += step_seconds(&w, c, &most, bound);
     }
     return t->n / seconds;
+}
+
+void bench_ceiling(const qn_engine *e, const bench_test *t, const qn_ceilings *c, bench_result *r)
+{
+    qn_ceilings vectors = *c;
+    const char *bound;
+    vectors.int8_ops = c->int8_vector_ops;
+    r->ceiling = ceiling(e, t, c, &r->bound);
+    r->of_vectors = ceiling(e, t, &vectors, &bound);
+    if (r->of_vectors == r->ceiling || strcmp(bound, "int8") != 0)
+        r->of_vectors = 0;
 }
 
 double bench_share(const bench_result *r)
@@ -78,10 +89,14 @@ int bench_begin(const bench_options *o, const qn_model *m, const qn_ceilings *c,
                (double)c->read_bytes / 1e6, mark ? "\n" : "");
     if (mark)
         cli_printf("| threads | GB/s | of small pages | int8 GOPS | fp32 GFLOPS |\n|---:|---:|---:|---:|---:|\n");
-    for (size_t k = 0; k < n; k++)
-        cli_printf(mark ? "| %d | %.1f | %.1f | %.0f | %.0f |\n"
-                        : "  %3d thread(s)  %7.1f GB/s (%.1f of small pages)  %8.0f int8 GOPS  %8.0f fp32 GFLOPS\n",
-                   (int)c[k].n_threads, c[k].bandwidth / 1e9, c[k].plain_bandwidth / 1e9, c[k].int8_ops / 1e9, c[k].fp32_ops / 1e9);
+    for (size_t k = 0; k < n; k++) {
+        char vectors[40] = "";
+        if (c[k].int8_vector_ops < c[k].int8_ops)
+            (void)snprintf(vectors, sizeof vectors, " (%.0f by vectors)", c[k].int8_vector_ops / 1e9);
+        cli_printf(mark ? "| %d | %.1f | %.1f | %.0f%s | %.0f |\n"
+                        : "  %3d thread(s)  %7.1f GB/s (%.1f of small pages)  %8.0f int8 GOPS%s  %8.0f fp32 GFLOPS\n",
+                   (int)c[k].n_threads, c[k].bandwidth / 1e9, c[k].plain_bandwidth / 1e9, c[k].int8_ops / 1e9, vectors, c[k].fp32_ops / 1e9);
+    }
     if (mark)
         cli_printf("\n| test | threads | KV | tokens/s | spread | of the ceiling |\n|---|---:|---|---:|---:|---:|\n");
     else
@@ -93,18 +108,21 @@ int bench_begin(const bench_options *o, const qn_model *m, const qn_ceilings *c,
 int bench_row(const bench_options *o, const bench_result *r)
 {
     const double share = bench_share(r);
+    char also[48] = "";
+    if (r->of_vectors > 0)
+        (void)snprintf(also, sizeof also, "; %.0f %% of that of vectors", 100 * r->median / r->of_vectors);
     switch (o->form) {
     case BENCH_CSV:
         cli_printf("%s,%d,%s,%.3f,%.3f,%.3f,%.3f,%.4f,%s\n", r->name, (int)r->threads, r->kv, r->median, r->min, r->max,
                    r->ceiling, share, r->bound);
         break;
     case BENCH_MARKDOWN:
-        cli_printf("| %s | %d | %s | %.2f | %.2f .. %.2f | %.0f %% of %.1f (%s) |\n", r->name, (int)r->threads, r->kv,
-                   r->median, r->min, r->max, 100 * share, r->ceiling, r->bound);
+        cli_printf("| %s | %d | %s | %.2f | %.2f .. %.2f | %.0f %% of %.1f (%s%s) |\n", r->name, (int)r->threads, r->kv,
+                   r->median, r->min, r->max, 100 * share, r->ceiling, r->bound, also);
         break;
     case BENCH_TABLE:
-        cli_printf("%-16s %7d  %-4s %10.2f  %9.2f .. %8.2f  %3.0f %% of %.1f (%s)\n", r->name, (int)r->threads, r->kv,
-                   r->median, r->min, r->max, 100 * share, r->ceiling, r->bound);
+        cli_printf("%-16s %7d  %-4s %10.2f  %9.2f .. %8.2f  %3.0f %% of %.1f (%s%s)\n", r->name, (int)r->threads, r->kv,
+                   r->median, r->min, r->max, 100 * share, r->ceiling, r->bound, also);
         break;
     case BENCH_JSON: return CLI_OK;
     }
@@ -115,16 +133,19 @@ int bench_row(const bench_options *o, const bench_result *r)
 
 static json_t *ceilings_json(const qn_ceilings *c, size_t n)
 {
-    json_t *threads = json_array(), *bandwidth = json_array(), *plain = json_array(), *int8 = json_array(), *fp32 = json_array();
+    json_t *threads = json_array(), *bandwidth = json_array(), *plain = json_array(), *int8 = json_array(), *vectors = json_array(),
+           *fp32 = json_array();
     for (size_t i = 0; i < n; i++) {
         json_array_append_new(threads, json_integer(c[i].n_threads));
         json_array_append_new(bandwidth, json_real(c[i].bandwidth));
         json_array_append_new(plain, json_real(c[i].plain_bandwidth));
         json_array_append_new(int8, json_real(c[i].int8_ops));
+        json_array_append_new(vectors, json_real(c[i].int8_vector_ops));
         json_array_append_new(fp32, json_real(c[i].fp32_ops));
     }
-    return json_pack("{s:s,s:I,s:o,s:o,s:o,s:o,s:o}", "cpu", c[0].cpu, "read_bytes", (json_int_t)c[0].read_bytes, "threads",
-                     threads, "bytes_per_second", bandwidth, "small_pages_bytes_per_second", plain, "int8_ops_per_second", int8, "fp32_ops_per_second", fp32);
+    return json_pack("{s:s,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "cpu", c[0].cpu, "read_bytes", (json_int_t)c[0].read_bytes, "threads",
+                     threads, "bytes_per_second", bandwidth, "small_pages_bytes_per_second", plain, "int8_ops_per_second", int8,
+                     "int8_vector_ops_per_second", vectors, "fp32_ops_per_second", fp32);
 }
 
 int bench_end(const bench_options *o, const qn_ceilings *c, size_t n, const bench_result *r, size_t n_results)

@@ -139,7 +139,7 @@ static int one_test(bench *b, qn_engine *e, const bench_test *t, int32_t kv)
     r->median = n % 2 ? rates[n / 2] : (rates[n / 2 - 1] + rates[n / 2]) / 2;
     r->min = rates[0];
     r->max = rates[n - 1];
-    r->ceiling = bench_ceiling(e, t, ceiling_of(b, info.n_threads), &r->bound);
+    bench_ceiling(e, t, ceiling_of(b, info.n_threads), r);
     b->n_results++;
     rc = bench_row(o, r);
     if (r->max - r->min > 0.2 * r->median)
@@ -389,7 +389,8 @@ const cli_command cli_cmd_bench = {
         "the "
         "time that its weights, keys and values take to be read once, or its multiplications (attention's as floats), whichever is longer; of "
         "a "
-        "mixture of experts only those that are used count.",
+        "mixture of experts only those that are used count. Where matrix tiles multiply (level amx), the share of what vectors could do "
+        "at most is given, too; it may be over 100 %.",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

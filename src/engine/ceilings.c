@@ -119,6 +119,7 @@ qn_status qn_measure_ceilings(const char *cpu, const char *cpus, int32_t n_threa
     *out = (qn_ceilings){.n_threads = n_threads, .cpu = qn__cpu_name(level), .read_bytes = bytes, .plain_bandwidth = plain};
     out->bandwidth = best(pool, &s, n_items, (double)bytes);
     out->int8_ops = computes(pool, &s, n_items, s.peak->int8);
+    out->int8_vector_ops = s.peak->int8_vector ? computes(pool, &s, n_items, s.peak->int8_vector) : out->int8_ops;
     out->fp32_ops = computes(pool, &s, n_items, s.peak->fp32);
 out:
     qn__free_aligned(s.p);

@@ -121,5 +121,6 @@ size_t qn__act_bytes(qn_act act, int k)
     case QN_ACT_Q8_256: bytes = n + n / 8 + n / 4 + n / 64 + n / 16; break;
     case QN_ACT__COUNT: break;
     }
-    return (bytes + 63) & ~(size_t)63;
+    /* An odd number of lines: rows that many lines apart lie in all sets of a cache. */
+    return ((bytes + 63) / 64 | 1) * 64;
 }

@@ -128,7 +128,7 @@ const qn_kernels *qn__kernels(qn_cpu level);
 const qn_kernels *qn__kernels_form(qn_cpu level, int i);
 /* Does matmul[type] take packed groups of k->lanes rows? Levels of as many lanes take the same types. */
 bool qn__kernels_pack(const qn_kernels *k, qn_type type);
-/* Bytes of one prepared row, a multiple of 64. */
+/* Bytes of one prepared row, an odd multiple of 64. */
 size_t qn__act_bytes(qn_act act, int k);
 
 #endif

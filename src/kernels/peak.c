@@ -11,7 +11,10 @@ static const qn_peak peaks[] = {
 #if defined(__x86_64__)
     [QN_CPU_AVX2] = PEAK(avx2),
     [QN_CPU_AVX512] = PEAK(avx512),
-    [QN_CPU_AMX] = {.int8 = qn__amx_peak_int8, .fp32 = qn__avx512_peak_fp32, .read = qn__avx512_peak_read},
+    [QN_CPU_AMX] = {.int8 = qn__amx_peak_int8,
+                    .int8_vector = qn__avx512_peak_int8,
+                    .fp32 = qn__avx512_peak_fp32,
+                    .read = qn__avx512_peak_read},
 #elif defined(__aarch64__)
     [QN_CPU_NEON] = PEAK(neon),
     [QN_CPU_I8MM] = {.int8 = qn__i8mm_peak_int8, .fp32 = qn__neon_peak_fp32, .read = qn__neon_peak_read},

@@ -10,6 +10,7 @@
 
 typedef struct qn_peak {
     uint64_t (*int8)(uint64_t rounds, void *sink);     /* products of 8-bit integers, summed in 32 bits */
+    uint64_t (*int8_vector)(uint64_t rounds, void *sink); /* the same by vectors, where int8 is of matrix tiles; or NULL */
     uint64_t (*fp32)(uint64_t rounds, void *sink);     /* fused multiply-adds of binary32 */
     void (*read)(const void *p, size_t n, void *sink); /* n bytes once; p is 64-byte aligned, n a multiple of 4096 */
 } qn_peak;

@@ -21,7 +21,7 @@ if [ "$have_python" ]; then
   json '[r["test"] for r in j["results"]] == ["pp16", "pp64", "tg8", "tg8x3", "pp16@100", "pp64@100", "tg8@100", "tg8@100x3"]'
   json 'all(set(r) == {"test", "tokens_per_second", "spread", "ceiling_share"} for r in j["results"])'
   json 'all(r["spread"][0] <= r["tokens_per_second"] <= r["spread"][1] and 0 < r["ceiling_share"] <= 1 for r in j["results"])'
-  json 'j["ceilings"]["threads"] == [1] and all(j["ceilings"][k][0] > 0 for k in ("bytes_per_second", "small_pages_bytes_per_second", "int8_ops_per_second", "fp32_ops_per_second"))'
+  json 'j["ceilings"]["threads"] == [1] and all(j["ceilings"][k][0] > 0 for k in ("bytes_per_second", "small_pages_bytes_per_second", "int8_ops_per_second", "int8_vector_ops_per_second", "fp32_ops_per_second"))'
   planted json 'j["results"] == []'
   run bench "$m" -p 0 -n 4 -r 2 -t 1,2 --kv f16,f32 --json -q; want_rc 0
   json '[r["test"] for r in j["results"]] == ["tg4/t1/f16", "tg4/t1/f32", "tg4/t2/f16", "tg4/t2/f32"]'

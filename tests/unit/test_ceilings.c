@@ -26,6 +26,8 @@ static void measured(void **state)
             assert_int_equal(c.n_threads, threads);
             assert_true(c.read_bytes > 0 && c.read_bytes <= 4u << 20);
             assert_true(c.bandwidth > 0 && c.int8_ops > 0 && c.fp32_ops > 0);
+            assert_true(strcmp(levels[i], "amx") == 0 ? c.int8_vector_ops > 0 && c.int8_vector_ops < c.int8_ops
+                                                      : c.int8_vector_ops == c.int8_ops);
             assert_true(isfinite(c.bandwidth) && isfinite(c.int8_ops) && isfinite(c.fp32_ops));
             printf("figure: %s, %d thread(s), 4 MiB: %.1f GB/s, %.0f int8 GOPS, %.0f fp32 GFLOPS\n", c.cpu, threads,
                    c.bandwidth / 1e9, c.int8_ops / 1e9, c.fp32_ops / 1e9);

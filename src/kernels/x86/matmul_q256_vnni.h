@@ -30,6 +30,26 @@ INLINE vi min_sum(const panel_dot *p, int t)
     return m;
 }
 
+/* sum += sc * (2*n dwords of w against x), in two chains that have begun at a and b and end within int16. */
+INLINE void two_chains(const panel_dot *p, const char *x, const vi *w, vi sc, vi *a, vi *b, vi *sum, const int n,
+                       const int T)
+{
+    UNROLL
+    for (int c = 0; c < n; c++) {
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            const char *xt = x + (size_t)t * p->x_stride + c * 4;
+            a[t] = vi_dpbusd(a[t], w[c], broadcast4(xt));
+            b[t] = vi_dpbusd(b[t], w[c + n], broadcast4(xt + n * 4));
+        }
+    }
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        sum[t] = vi_dpwssd(sum[t], a[t], sc);
+        sum[t] = vi_dpwssd(sum[t], b[t], sc);
+    }
+}
+
 INLINE void dot_q4_k(const panel_dot *p, const int T)
 {
     const char *x = p->x + (size_t)p->first * 256;
@@ -39,24 +59,10 @@ INLINE void dot_q4_k(const panel_dot *p, const int T)
         sum[t] = vi_zero();
     for (int j = 0; j < 8; j++) {
         vi a[TILE_T], b[TILE_T];
-        const vi *w = p->u->w + 8 * j;
         UNROLL
         for (int t = 0; t < T; t++)
             a[t] = b[t] = vi_zero();
-        UNROLL
-        for (int c = 0; c < 4; c++) {
-            UNROLL
-            for (int t = 0; t < T; t++) {
-                const char *xt = x + (size_t)t * p->x_stride + j * 32 + c * 4;
-                a[t] = vi_dpbusd(a[t], w[c], broadcast4(xt));
-                b[t] = vi_dpbusd(b[t], w[c + 4], broadcast4(xt + 16));
-            }
-        }
-        UNROLL
-        for (int t = 0; t < T; t++) {
-            sum[t] = vi_dpwssd(sum[t], a[t], p->u->sc[j]);
-            sum[t] = vi_dpwssd(sum[t], b[t], p->u->sc[j]);
-        }
+        two_chains(p, x + j * 32, p->u->w + 8 * j, p->u->sc[j], a, b, sum, 4, T);
     }
     UNROLL
     for (int t = 0; t < T; t++) {
@@ -111,26 +117,12 @@ INLINE void dot_q6_k(const panel_dot *p, const int T)
         sum[t] = vi_zero();
     for (int j = 0; j < 16; j++) {
         vi a[TILE_T], b[TILE_T];
-        const vi *w = p->u->w + 4 * j;
         UNROLL
         for (int t = 0; t < T; t++) {
             a[t] = broadcast4(o + (size_t)t * p->x_stride + j * 4);
             b[t] = broadcast4(o + (size_t)t * p->x_stride + j * 4 + 2);
         }
-        UNROLL
-        for (int c = 0; c < 2; c++) {
-            UNROLL
-            for (int t = 0; t < T; t++) {
-                const char *xt = x + (size_t)t * p->x_stride + j * 16 + c * 4;
-                a[t] = vi_dpbusd(a[t], w[c], broadcast4(xt));
-                b[t] = vi_dpbusd(b[t], w[c + 2], broadcast4(xt + 8));
-            }
-        }
-        UNROLL
-        for (int t = 0; t < T; t++) {
-            sum[t] = vi_dpwssd(sum[t], a[t], p->u->sc[j]);
-            sum[t] = vi_dpwssd(sum[t], b[t], p->u->sc[j]);
-        }
+        two_chains(p, x + j * 16, p->u->w + 4 * j, p->u->sc[j], a, b, sum, 2, T);
     }
     UNROLL
     for (int t = 0; t < T; t++)
