@@ -605,6 +605,10 @@ static void test_again(void **state)
         assert_string_equal(json_string_value(json_object_get(v, "before")), first ? "right" : "wrong");
         assert_string_equal(json_string_value(json_object_get(v, "after")), first ? "wrong" : "right");
     }
+    for (size_t who = 0; who < 2; who++) { /* and the item's cells say so */
+        const json_t *cell = json_array_get(json_object_get(json_array_get(json_object_get(odd, "items"), ODD), "contenders"), who);
+        assert_string_equal(json_string_value(json_array_get(json_object_get(cell, "outcomes"), 2)), who == 0 ? "wrong" : "right");
+    }
     assert_int_equal(of(odd, "contenders", 0, "solid"), ITEMS - 1);
     assert_int_equal(of(odd, "contenders", 1, "solid"), 1);
     assert_int_equal(of(same, "contenders", 1, "solid"), 0); /* planted: the change is seen */
