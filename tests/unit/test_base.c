@@ -244,6 +244,58 @@ static void pool_runs_each_item_once(void **state)
     free(t);
 }
 
+typedef struct trail {
+    int items[5][1000], n[5]; /* of each thread, in its order */
+} trail;
+
+static void follow(void *arg, int item, int thread)
+{
+    trail *t = arg;
+    t->items[thread][t->n[thread]++] = item;
+    for (volatile int i = 0; i < 200 * (thread + 1); i++) /* some are slower, so that there is something to help with */
+        ;
+}
+
+/* Own pieces are neighbours, one after the other, so that what is prefetched behind one is the next; others' come from their end. */
+static void pool_keeps_neighbours(void **state)
+{
+    (void)state;
+    enum { N = 997 };
+    trail *t = calloc(1, sizeof *t);
+    int helped = 0;
+    for (int threads = 2; threads <= 5; threads++) {
+        qn_pool *p;
+        assert_int_equal(qn__pool_open(threads, &p, NULL), QN_OK);
+        for (int round = 0; round < 50; round++) {
+            int owner[N], first[6] = {0};
+            for (int i = 0; i < threads; i++) {
+                first[i + 1] = first[i] + N / threads + (i < N % threads);
+                for (int k = first[i]; k < first[i + 1]; k++)
+                    owner[k] = i;
+            }
+            memset(t, 0, sizeof *t);
+            qn__pool_run(p, N, follow, t);
+            for (int i = 0; i < threads; i++) {
+                int mine = first[i], last[5] = {N, N, N, N, N};
+                for (int k = 0; k < t->n[i]; k++) {
+                    const int item = t->items[i][k], whose = owner[item];
+                    if (whose == i) {
+                        assert_int_equal(k, item - first[i]); /* before any others' */
+                        assert_int_equal(item, mine++);
+                    } else {
+                        assert_true(item < last[whose]);
+                        last[whose] = item;
+                        helped++;
+                    }
+                }
+            }
+        }
+        qn__pool_close(p);
+    }
+    assert_true(helped > 0);
+    free(t);
+}
+
 static void cpu_levels(void **state)
 {
     (void)state;
@@ -276,6 +328,7 @@ int main(void)
                                        cmocka_unit_test(buffers),
                                        cmocka_unit_test(files),
                                        cmocka_unit_test(pool_runs_each_item_once),
+                                       cmocka_unit_test(pool_keeps_neighbours),
                                        cmocka_unit_test(cpu_levels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
