@@ -260,6 +260,7 @@ static void drop(const char *file)
 
 static void answer_with(answer how, const char *body, size_t n)
 {
+    settle();
     pthread_mutex_lock(&server.lock);
     server.next = (script){how, body, n};
     server.asked = 0;
