@@ -29,6 +29,7 @@ static const struct { const char *program, *prints; } cases[] = {
     {"print(1 + 2 * 3, 7 // 2, -7 // 2, -7 % 3, 7 / 2, 2 ** 10, 2 ** -1)", "7 3 -4 2 3.5 1024 0.5\n"},
     {"print(1.0, 0.1 + 0.2, 1e20, 10 / 5, round(2.5), round(3.5), round(2.675, 2))", "1.0 0.30000000000000004 1e+20 2.0 2 4 2.67\n"},
     {"print('a' + \"b\" * 3, 'it\\'s', repr('a\\nb'), 'x' 'y')", "abbb it's 'a\\nb' xy\n"},
+    {"print('abc' * 7, 'ab' * 0, 'x' * -1, '' * 5, 'q' * 1)", "abcabcabcabcabcabcabc    q\n"},
     {"print([1, 'a', None, True], (1,), (), {'k': [2]}, set())", "[1, 'a', None, True] (1,) () {'k': [2]} set()\n"},
     {"print(1 < 2 < 3, 1 < 3 < 2, not 1, 1 and 0, 0 or 'x', None is None, 3 in [1, 3], 'a' not in 'xyz')", "True False False 0 x True True True\n"},
     {"x = [1, 2, 3, 4, 5]\nprint(x[1:3], x[:-1], x[::-1], x[-2], 'hello'[1:4], x[::2])", "[2, 3] [1, 2, 3, 4] [5, 4, 3, 2, 1] 4 ell [1, 3, 5]\n"},

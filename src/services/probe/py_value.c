@@ -401,11 +401,13 @@ static py_val repeated(py *r, py_val v, int64_t times)
             }
         return out;
     }
-    qn_buf b = {0};
-    for (size_t i = 0; i < k && n; i++)
-        qn__buf_put(&b, v.s->p, n);
-    py_val out = py_str(r, b.data, b.n);
-    qn__buf_free(&b);
+    char *p = all ? qn__alloc(all) : NULL;
+    if (all && !p)
+        return py_raise(r, "MemoryError", "too long");
+    for (size_t done = 0, step = n; done < all; done += step, step = done < all - done ? done : all - done)
+        memcpy(p + done, done ? p : v.s->p, step); /* twice as much each time: a step of the program is not to cost a put for each copy */
+    py_val out = py_str(r, p, all);
+    qn_free(p);
     return out;
 }
 
